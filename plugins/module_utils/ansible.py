@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The only file that imports ansible: arguments in, results and errors out.
+
+A module is its documentation, an argument spec made of these parts, and one call of ``run``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Callable, Mapping, NoReturn, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .errors import HaError
+from .server.session import Login
+from .server.state import Member
+
+LOGIN_SPEC: dict[str, Any] = {
+    "login_user": {"type": "str", "default": "lossless_admin"},
+    "login_password": {"type": "str", "no_log": True},
+    "ca_cert": {"type": "path"},
+    "client_cert": {"type": "path"},
+    "client_key": {"type": "path", "no_log": False},
+    "connect_timeout": {"type": "float", "default": 2.0},
+}
+
+MEMBERS_SPEC: dict[str, Any] = {
+    "cluster": {"type": "str", "default": "mysql"},
+    "members": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "host": {"type": "str", "required": True},
+            "port": {"type": "int", "default": 33062},
+            "replication_port": {"type": "int", "default": 3306},
+            "zone": {"type": "str", "default": ""},
+            "city": {"type": "str", "default": ""},
+            "priority": {"type": "int", "default": 100},
+            "acknowledges": {"type": "bool", "default": True},
+        },
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a module returns: whether it changed anything, its values, and a diff of short texts."""
+
+    changed: bool
+    values: Mapping[str, Any]
+    before: str = ""
+    after: str = ""
+
+
+def login(params: Mapping[str, Any]) -> Login:
+    """The login of ``LOGIN_SPEC``."""
+    return Login(
+        user=params["login_user"],
+        password=params["login_password"] or "",
+        ca=params["ca_cert"] or "",
+        cert=params["client_cert"] or "",
+        key=params["client_key"] or "",
+    )
+
+
+def members(params: Mapping[str, Any]) -> tuple[Member, ...]:
+    """The members of ``MEMBERS_SPEC``.
+
+    :raises HaError: ``no_members``, ``duplicate_member``.
+    """
+    given = params["members"]
+    if not given:
+        raise HaError(
+            "no_members",
+            "the list of members is empty",
+            next_step="Give every server of the cluster; in the playbooks, check the host pattern mysql_ha_hosts.",
+        )
+    names = [entry["name"] for entry in given]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise HaError(
+            "duplicate_member",
+            f"members named twice: {', '.join(twice)}",
+            evidence={"members": names},
+            next_step="Give each server one entry and one name.",
+        )
+    return tuple(Member(**entry) for entry in given)
+
+
+def run(
+    spec: Mapping[str, Any],
+    work: Callable[[Mapping[str, Any], bool, Callable[[str], None]], Outcome],
+    *,
+    required_if: Optional[list[Any]] = None,
+) -> NoReturn:
+    """Parse the arguments, do the work, and end the module.
+
+    :param work: called with the parameters, whether this is check mode, and a function that adds a warning.
+    """
+    module = AnsibleModule(argument_spec=dict(spec), supports_check_mode=True, required_if=required_if or [])
+    try:
+        outcome = work(module.params, module.check_mode, module.warn)
+    except HaError as error:
+        module.fail_json(**error.as_result())
+    result = dict(outcome.values, changed=outcome.changed)
+    if module._diff and (outcome.before or outcome.after):
+        result["diff"] = {"before": outcome.before, "after": outcome.after}
+    module.exit_json(**result)

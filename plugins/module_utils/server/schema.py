@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The collection's own schema on the servers: its tables, and reading and writing their rows.
+
+``term`` is append-only: the row with the highest revision is in force, the others are its history. ``heartbeat`` holds
+one row for each server that ever was primary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any, Mapping
+
+from .session import Session
+from .state import Heartbeat, Member, TermRow
+
+SCHEMA = "lossless_ha"
+
+CREATE = (
+    f"CREATE DATABASE IF NOT EXISTS {SCHEMA} CHARACTER SET utf8mb4",
+    f"""CREATE TABLE IF NOT EXISTS {SCHEMA}.term (
+        revision BIGINT UNSIGNED NOT NULL PRIMARY KEY,
+        term BIGINT UNSIGNED NOT NULL,
+        primary_uuid CHAR(36) CHARACTER SET ascii NOT NULL,
+        members JSON NOT NULL,
+        k INT UNSIGNED NOT NULL,
+        wait_point VARCHAR(16) CHARACTER SET ascii NOT NULL,
+        acknowledgement VARCHAR(16) CHARACTER SET ascii NOT NULL,
+        no_tx_base BIGINT UNSIGNED NOT NULL,
+        proof VARCHAR(16) CHARACTER SET ascii NOT NULL,
+        run_id VARCHAR(64) CHARACTER SET ascii NOT NULL,
+        reason VARCHAR(255) NOT NULL,
+        written_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
+    ) ENGINE=InnoDB""",
+    f"""CREATE TABLE IF NOT EXISTS {SCHEMA}.heartbeat (
+        server_uuid CHAR(36) CHARACTER SET ascii NOT NULL PRIMARY KEY,
+        term BIGINT UNSIGNED NOT NULL,
+        sequence BIGINT UNSIGNED NOT NULL,
+        written_at TIMESTAMP(6) NOT NULL,
+        source_active BOOLEAN NOT NULL,
+        no_tx BIGINT UNSIGNED NOT NULL,
+        wait_count INT UNSIGNED NOT NULL,
+        wait_point VARCHAR(16) CHARACTER SET ascii NOT NULL,
+        timeout_ms BIGINT UNSIGNED NOT NULL,
+        clients INT UNSIGNED NOT NULL
+    ) ENGINE=InnoDB""",
+)
+
+SELECT_TERM = f"""SELECT revision, term, primary_uuid, members, k, wait_point, acknowledgement, no_tx_base, proof,
+    run_id, reason, UNIX_TIMESTAMP(written_at) AS written_at
+    FROM {SCHEMA}.term ORDER BY revision DESC LIMIT 1"""
+
+SELECT_HEARTBEATS = f"""SELECT server_uuid, term, sequence, UNIX_TIMESTAMP(written_at) AS written_at, source_active,
+    no_tx, wait_count, wait_point, timeout_ms, clients FROM {SCHEMA}.heartbeat"""
+
+# One statement reads the semi-sync state and commits it, so a row can not testify to an older moment than its commit.
+WRITE_HEARTBEAT = f"""INSERT INTO {SCHEMA}.heartbeat
+    (server_uuid, term, sequence, written_at, source_active, no_tx, wait_count, wait_point, timeout_ms, clients)
+    SELECT @@GLOBAL.server_uuid, %s, 1, NOW(6),
+        MAX(IF(VARIABLE_NAME = 'Rpl_semi_sync_source_status', VARIABLE_VALUE = 'ON', 0)),
+        MAX(IF(VARIABLE_NAME = 'Rpl_semi_sync_source_no_tx', CAST(VARIABLE_VALUE AS UNSIGNED), 0)),
+        @@GLOBAL.rpl_semi_sync_source_wait_for_replica_count, @@GLOBAL.rpl_semi_sync_source_wait_point,
+        @@GLOBAL.rpl_semi_sync_source_timeout,
+        MAX(IF(VARIABLE_NAME = 'Rpl_semi_sync_source_clients', CAST(VARIABLE_VALUE AS UNSIGNED), 0))
+    FROM performance_schema.global_status
+    WHERE VARIABLE_NAME IN
+        ('Rpl_semi_sync_source_status', 'Rpl_semi_sync_source_no_tx', 'Rpl_semi_sync_source_clients')
+    ON DUPLICATE KEY UPDATE term = VALUES(term), sequence = sequence + 1, written_at = VALUES(written_at),
+        source_active = VALUES(source_active), no_tx = VALUES(no_tx), wait_count = VALUES(wait_count),
+        wait_point = VALUES(wait_point), timeout_ms = VALUES(timeout_ms), clients = VALUES(clients)"""
+
+INSERT_TERM = f"""INSERT INTO {SCHEMA}.term
+    (revision, term, primary_uuid, members, k, wait_point, acknowledgement, no_tx_base, proof, run_id, reason)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"""
+
+_MEMBER_FIELDS = ("name", "server_uuid", "host", "port", "replication_port", "zone", "city", "priority", "acknowledges")
+
+
+def member_as_dict(member: Member) -> dict[str, Any]:
+    return {field: getattr(member, field) for field in _MEMBER_FIELDS}
+
+
+def term_from_row(row: Mapping[str, Any]) -> TermRow:
+    """A row of ``SELECT_TERM``."""
+    members = tuple(
+        Member(**{field: entry[field] for field in _MEMBER_FIELDS if field in entry})
+        for entry in json.loads(row["members"])
+    )
+    return TermRow(
+        revision=int(row["revision"]),
+        term=int(row["term"]),
+        primary_uuid=row["primary_uuid"],
+        members=members,
+        k=int(row["k"]),
+        wait_point=row["wait_point"],
+        acknowledgement=row["acknowledgement"],
+        no_tx_base=int(row["no_tx_base"]),
+        proof=row["proof"],
+        run_id=row["run_id"],
+        reason=row["reason"],
+        written_at=float(row["written_at"]),
+    )
+
+
+def heartbeat_from_row(row: Mapping[str, Any]) -> Heartbeat:
+    """A row of ``SELECT_HEARTBEATS``."""
+    return Heartbeat(
+        server_uuid=row["server_uuid"],
+        term=int(row["term"]),
+        sequence=int(row["sequence"]),
+        written_at=float(row["written_at"]),
+        source_active=bool(row["source_active"]),
+        no_tx=int(row["no_tx"]),
+        wait_count=int(row["wait_count"]),
+        wait_point=row["wait_point"],
+        timeout_ms=int(row["timeout_ms"]),
+        clients=int(row["clients"]),
+    )
+
+
+def create(session: Session, *, within: float) -> None:
+    """Create what is missing. On the primary only: it replicates from there."""
+    for statement in CREATE:
+        session.execute(statement, within=within)
+
+
+def write_term(session: Session, row: TermRow, *, within: float) -> None:
+    """Append a revision. Its commit waits for k acknowledgements like any other: that it returns is a proof of progress.
+
+    Two writers of one revision collide on the primary key: the second is refused by the server.
+    """
+    members = json.dumps([member_as_dict(m) for m in row.members], sort_keys=True)
+    session.execute(
+        INSERT_TERM,
+        (
+            row.revision,
+            row.term,
+            row.primary_uuid,
+            members,
+            row.k,
+            row.wait_point,
+            row.acknowledgement,
+            row.no_tx_base,
+            row.proof,
+            row.run_id,
+            row.reason,
+        ),
+        within=within,
+    )
+
+
+def write_heartbeat(session: Session, term: int, *, within: float) -> None:
+    """Commit this server's heartbeat row. Returns when k acknowledgers have it."""
+    session.execute(WRITE_HEARTBEAT, (term,), within=within)
+
+
+def revised(row: TermRow, **changes: Any) -> TermRow:
+    """The next revision of a term row."""
+    return dataclasses.replace(row, revision=row.revision + 1, written_at=0.0, **changes)

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""One connection to one MySQL server, every statement with a deadline.
+
+The only file that imports PyMySQL. Values are always bound; identifiers go through ``identifier``. A statement that
+outlives its deadline closes the connection: its outcome is unknown, and nothing that follows may pretend otherwise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import socket
+import ssl
+import time
+import traceback
+from typing import Any, Mapping, Optional, Sequence
+
+from ..errors import HaError
+from . import dialect
+from .state import FAILED, LOGIN_FAILED, NOT_SUPPORTED, REFUSED, TIMED_OUT, TLS_FAILED, UNREACHABLE
+
+try:
+    import pymysql
+    import pymysql.cursors
+
+    PYMYSQL_IMPORT_ERROR: Optional[str] = None
+except ImportError:
+    PYMYSQL_IMPORT_ERROR = traceback.format_exc()
+
+Row = dict[str, Any]
+
+_LOGIN_ERRORS = frozenset({1044, 1045, 1130, 1131, 1698, 1862, 3118, 3159, 3955, 4059})
+_LOST = frozenset({2006, 2013, 2014, 2055})
+
+
+@dataclasses.dataclass(frozen=True)
+class Login:
+    """How the collection logs in: one account and, with ``ca``, verified TLS (the server's name or address included).
+
+    ``password`` is a secret and hidden from ``repr``.
+    """
+
+    user: str
+    password: str = dataclasses.field(repr=False, default="")
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    unix_socket: str = ""
+
+
+class StatementFailed(HaError):
+    """The server answered a statement with an error. ``errno`` is MySQL's number, 0 when there was none."""
+
+    def __init__(self, code: str, message: str, *, errno: int = 0, **details: Any) -> None:
+        super().__init__(code, message, **details)
+        self.errno = errno
+
+
+class ConnectFailed(HaError):
+    """No usable connection. ``kind`` is one of the kinds of ``NoAnswer``."""
+
+    def __init__(self, kind: str, message: str, *, errno: int = 0, **details: Any) -> None:
+        super().__init__(f"connect_{kind}", message, **details)
+        self.kind = kind
+        self.errno = errno
+
+
+_NEXT = {
+    REFUSED: "Check that mysqld runs there and listens on the admin address and port.",
+    TIMED_OUT: "The host or its network does not answer: check both; nothing was changed there.",
+    UNREACHABLE: "Check the name, the address and the route.",
+    LOGIN_FAILED: "Check the account, its password and the host it may connect from.",
+    TLS_FAILED: "Check the certificate's dates and names and the CA file.",
+    NOT_SUPPORTED: "Use MySQL 8.0.26 or later.",
+    FAILED: "See the server's error log.",
+}
+
+
+def identifier(name: str) -> str:
+    """Quote an identifier for SQL."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _plain(value: Any) -> Any:
+    """A column's value as something JSON knows: Decimal to int or text, times to text or seconds, bytes to text."""
+    if isinstance(value, decimal.Decimal):
+        return int(value) if value == value.to_integral_value() else str(value)
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, (datetime.datetime, datetime.date)):
+        return value.isoformat(sep=" ") if isinstance(value, datetime.datetime) else value.isoformat()
+    if isinstance(value, (bytes, bytearray)):
+        try:
+            return bytes(value).decode("utf-8")
+        except UnicodeDecodeError:
+            return bytes(value).hex()
+    return value
+
+
+def _kind_of(error: BaseException) -> str:
+    """What a failed connection attempt says, by its root cause."""
+    seen: Optional[BaseException] = error
+    chain = []
+    while seen is not None and seen not in chain:
+        chain.append(seen)
+        seen = getattr(seen, "original_exception", None) or seen.__cause__ or seen.__context__
+    for cause in chain:
+        if isinstance(cause, ssl.SSLError):
+            return TLS_FAILED
+        if isinstance(cause, ConnectionRefusedError):
+            return REFUSED
+        if isinstance(cause, (socket.timeout, TimeoutError)):
+            return TIMED_OUT
+        if isinstance(cause, (socket.gaierror, OSError)) and not isinstance(cause, ConnectionError):
+            return UNREACHABLE
+    number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    if number in _LOGIN_ERRORS:
+        return LOGIN_FAILED
+    if number == 2026:
+        return TLS_FAILED
+    # A connection that is closed before the greeting: a server that goes down or comes up.
+    return REFUSED if number in _LOST else FAILED
+
+
+class Session:
+    """A connection. Not for two threads at once. Use ``Session.connect``, then ``query``/``execute``, then ``close``."""
+
+    def __init__(self, connection: Any, name: str, version: str, comment: str) -> None:
+        self._connection = connection
+        self.name = name
+        self.version = version
+        self.version_comment = comment
+        self.dialect: Optional[dialect.Dialect] = None
+
+    @classmethod
+    def connect(
+        cls,
+        name: str,
+        host: str,
+        port: int,
+        login: Login,
+        *,
+        within: float,
+        settings: Optional[Mapping[str, Any]] = None,
+    ) -> "Session":
+        """Open a connection and identify the server.
+
+        :param within: seconds for connecting and logging in.
+        :param settings: session variables to set, for example ``{"wait_timeout": 4}``.
+        :raises ConnectFailed: with ``kind``; a server that the collection does not serve is ``not_supported``.
+        """
+        if PYMYSQL_IMPORT_ERROR:
+            raise HaError(
+                "pymysql_missing",
+                "the Python that runs this has no PyMySQL",
+                next_step="Install python3-pymysql (and python3-cryptography) on that host.",
+            )
+        arguments: dict[str, Any] = {
+            "user": login.user,
+            "password": login.password,
+            "connect_timeout": max(within, 0.001),
+            "read_timeout": max(within, 0.001),
+            "write_timeout": max(within, 0.001),
+            "charset": "utf8mb4",
+            "autocommit": True,
+            "cursorclass": pymysql.cursors.DictCursor,
+            "program_name": "lossless.mysql_ha",
+        }
+        if login.unix_socket:
+            arguments["unix_socket"] = login.unix_socket
+        else:
+            arguments.update(host=host, port=port)
+            if login.ca:
+                arguments.update(
+                    ssl_ca=login.ca,
+                    ssl_cert=login.cert or None,
+                    ssl_key=login.key or None,
+                    ssl_verify_cert=True,
+                    ssl_verify_identity=True,
+                )
+        evidence = {"member": name, "host": host, "port": port, "user": login.user}
+        try:
+            connection = pymysql.connect(**arguments)
+        except (pymysql.err.MySQLError, OSError, RuntimeError) as error:
+            kind = _kind_of(error)
+            number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+            raise ConnectFailed(
+                kind,
+                f"{name} ({host}:{port}): {_text(error)}",
+                errno=number,
+                evidence=dict(evidence, errno=number),
+                next_step=_NEXT[kind],
+            ) from error
+        session = cls(connection, name, connection.get_server_info(), "")
+        try:
+            row = session.one("SELECT @@version AS version, @@version_comment AS comment", within=within)
+            session.version, session.version_comment = str(row["version"]), str(row["comment"])
+            problem = dialect.unsupported(session.version, session.version_comment)
+            if problem:
+                raise ConnectFailed(
+                    NOT_SUPPORTED,
+                    f"{name} ({host}:{port}): {problem}",
+                    evidence=dict(evidence, version=session.version, version_comment=session.version_comment),
+                    next_step=_NEXT[NOT_SUPPORTED],
+                )
+            if settings:
+                assignments = ", ".join(f"SESSION {identifier(key)} = %s" for key in settings)
+                session.execute(f"SET {assignments}", tuple(settings.values()), within=within)
+        except HaError:
+            session.close()
+            raise
+        return session
+
+    @property
+    def usable(self) -> bool:
+        return self._connection is not None and self._connection.open
+
+    @property
+    def thread_id(self) -> int:
+        """The server's number for this connection, for ``KILL QUERY`` from another one."""
+        return int(self._connection.thread_id())
+
+    def query(self, sql: str, values: Sequence[Any] = (), *, within: float, secret: bool = False) -> list[Row]:
+        """Run one statement and return its rows, columns as plain values.
+
+        :param within: seconds until the connection is given up.
+        :param secret: the bound values hold a secret: the server's message, which may quote the statement, is not
+            passed on.
+        :raises StatementFailed: ``sql_error`` with ``errno``; ``deadline_exceeded`` or ``connection_lost`` when there
+            is no answer, and the outcome is unknown.
+        """
+        if not self.usable:
+            raise StatementFailed(
+                "connection_lost",
+                f"{self.name}: the connection is gone",
+                evidence={"member": self.name},
+                next_step="Observe the server again before doing anything.",
+            )
+        # PyMySQL fixes its time-outs when it connects; these are the attributes that it reads before every packet.
+        self._connection._read_timeout = max(within, 0.001)
+        self._connection._write_timeout = max(within, 0.001)
+        started = time.monotonic()
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(sql, tuple(values) or None)
+                rows = cursor.fetchall()
+        except (pymysql.err.MySQLError, OSError) as error:
+            raise self._failure(error, sql, time.monotonic() - started, within, secret) from (
+                None if secret else error
+            )
+        return [{key: _plain(value) for key, value in row.items()} for row in rows]
+
+    def execute(self, sql: str, values: Sequence[Any] = (), *, within: float, secret: bool = False) -> None:
+        """Run one statement whose rows do not matter. Errors as ``query``."""
+        self.query(sql, values, within=within, secret=secret)
+
+    def one(self, sql: str, values: Sequence[Any] = (), *, within: float) -> Row:
+        """The first row, or an empty dict."""
+        rows = self.query(sql, values, within=within)
+        return rows[0] if rows else {}
+
+    def _failure(self, error: Exception, sql: str, took: float, within: float, secret: bool) -> StatementFailed:
+        number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+        evidence = {"member": self.name, "statement": sql, "errno": number, "took_ms": round(took * 1000, 1)}
+        lost = number in _LOST or number == 0 or isinstance(error, OSError)
+        if not lost:
+            text = f"error {number}" if secret else _text(error)
+            return StatementFailed(
+                "sql_error",
+                f"{self.name}: {text}",
+                errno=number,
+                evidence=evidence,
+                next_step="See the server's error log.",
+            )
+        self.close()
+        if took >= within * 0.9:
+            return StatementFailed(
+                "deadline_exceeded",
+                f"{self.name}: no answer within {within:g} s",
+                evidence=evidence,
+                next_step="The outcome is unknown: observe the server again.",
+            )
+        return StatementFailed(
+            "connection_lost",
+            f"{self.name}: the connection broke",
+            errno=number,
+            evidence=evidence,
+            next_step="The outcome is unknown: observe the server again.",
+        )
+
+    def close(self) -> None:
+        """Drop the connection at once, without a farewell that could block."""
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.open:
+            connection._force_close()
+
+
+def _text(error: Exception) -> str:
+    if len(error.args) >= 2:
+        return f"{error.args[1]} ({error.args[0]})"
+    return str(error) or type(error).__name__

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Asking all members at once, under one deadline.
+
+The slowest member does not delay what is known of the others: after the deadline it counts as ``timed_out`` and its
+late answer is dropped.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+import time
+from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar
+
+from ..errors import HaError
+from ..server.read import read_state
+from ..server.session import ConnectFailed, Login, Session, StatementFailed
+from ..server.state import FAILED, REFUSED, TIMED_OUT, Answer, Member, NoAnswer, Observation
+
+Result = TypeVar("Result")
+
+
+def in_parallel(
+    work: Mapping[str, Callable[[], Result]], *, within: float
+) -> dict[str, "Result | HaError | None"]:
+    """Run one function for each name, in threads of their own.
+
+    :returns: for each name its result, the ``HaError`` it raised, or ``None`` when it had not ended by the deadline.
+        Any other exception is a defect and is raised here.
+    """
+    futures: dict[str, concurrent.futures.Future[Result]] = {}
+    for name, function in work.items():
+        future: concurrent.futures.Future[Result] = concurrent.futures.Future()
+        # Daemon threads, not an executor: leaving must not wait for a thread that is stuck in a dead connection.
+        threading.Thread(target=_settle, args=(future, function), name=f"member-{name}", daemon=True).start()
+        futures[name] = future
+    concurrent.futures.wait(futures.values(), timeout=within)
+    outcome: dict[str, Result | HaError | None] = {}
+    for name, future in futures.items():
+        if not future.done():
+            outcome[name] = None
+            continue
+        error = future.exception()
+        if error is None:
+            outcome[name] = future.result()
+        elif isinstance(error, HaError):
+            outcome[name] = error
+        else:
+            raise error
+    return outcome
+
+
+def _settle(future: "concurrent.futures.Future[Any]", function: Callable[[], Any]) -> None:
+    try:
+        future.set_result(function())
+    except BaseException as error:  # handed on to whoever asks the future
+        future.set_exception(error)
+
+
+class Members:
+    """The members of one cluster and the open connections to them.
+
+    A connection is opened when it is first needed and kept. It is replaced after it broke, except by ``session(...,
+    reconnect=False)``: a connection that holds a lock must never be replaced silently.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        login: Login,
+        *,
+        settings: Optional[Mapping[str, Any]] = None,
+        connect_within: float = 1.0,
+    ) -> None:
+        self.members = tuple(members)
+        self.login = login
+        self._settings = dict(settings or {})
+        self._connect_within = connect_within
+        self._sessions: dict[str, Session] = {}
+        self._failures: dict[str, HaError] = {}
+
+    def member(self, name: str) -> Member:
+        for member in self.members:
+            if member.name == name:
+                return member
+        raise HaError(
+            "unknown_member",
+            f"there is no member {name!r}",
+            evidence={"members": [m.name for m in self.members]},
+            next_step="Name one of the members.",
+        )
+
+    def session(self, name: str, *, reconnect: bool = True) -> Session:
+        """The connection to a member.
+
+        :raises ConnectFailed: when there is none and none can be opened.
+        :raises StatementFailed: ``connection_lost`` when it broke and ``reconnect`` is false.
+        """
+        current = self._sessions.get(name)
+        if current is not None and current.usable:
+            return current
+        if current is not None and not reconnect:
+            raise StatementFailed(
+                "connection_lost",
+                f"{name}: the connection that held the lock is gone",
+                evidence={"member": name},
+                next_step="Run again: another run may have acted meanwhile.",
+            )
+        member = self.member(name)
+        opened = Session.connect(
+            name, member.host, member.port, self.login, within=self._connect_within, settings=self._settings
+        )
+        self._sessions[name] = opened
+        return opened
+
+    def on_each(
+        self, names: Sequence[str], work: Callable[[Session], Result], *, within: float
+    ) -> dict[str, "Result | HaError | None"]:
+        """Run ``work`` with each named member's connection, in parallel. Results as ``in_parallel``."""
+        return in_parallel({name: (lambda n=name: work(self.session(n))) for name in names}, within=within)
+
+    def observe(self, names: Optional[Sequence[str]] = None, *, within: float = 2.0) -> Observation:
+        """Ask the members, all or those named, for their state."""
+        asked = [m.name for m in self.members] if names is None else list(names)
+        started = time.monotonic()
+        wall = time.time()
+
+        def ask(name: str) -> Answer:
+            asked_at = time.monotonic()
+            try:
+                return read_state(self.session(name), within=max(started + within - time.monotonic(), 0.001))
+            except HaError as error:
+                return no_answer(name, error, asked_at)
+
+        outcome = in_parallel({name: (lambda n=name: ask(n)) for name in asked}, within=within)
+        ended = time.monotonic()
+        answers: dict[str, Answer] = {}
+        for name, answer in outcome.items():
+            if isinstance(answer, HaError):
+                raise answer
+            answers[name] = answer or NoAnswer(
+                name, TIMED_OUT, f"{name}: no answer within {within:g} s", asked_at=started, answered_at=ended
+            )
+        return Observation(
+            members=tuple(m for m in self.members if m.name in answers),
+            answers=answers,
+            started=started,
+            wall=wall,
+            elapsed=ended - started,
+        )
+
+    def close(self) -> None:
+        for session in self._sessions.values():
+            session.close()
+        self._sessions.clear()
+
+
+def no_answer(name: str, error: HaError, asked_at: float) -> NoAnswer:
+    """What a failed attempt says about a member."""
+    now = time.monotonic()
+    if isinstance(error, ConnectFailed):
+        return NoAnswer(name, error.kind, error.message, error.errno, asked_at, now)
+    if isinstance(error, StatementFailed):
+        kind = {"deadline_exceeded": TIMED_OUT, "connection_lost": REFUSED}.get(error.code, FAILED)
+        return NoAnswer(name, kind, error.message, error.errno, asked_at, now)
+    return NoAnswer(name, FAILED, error.message, 0, asked_at, now)
