@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The proof that a promotion loses nothing: a list of facts, each with its evidence, none of which may be missing.
+
+A fact is something one server said at one time. The proof holds when, for the term row in force, every claim below has
+its facts. Take any one away and the result is ``unproven``, and ``missing`` says which claim and what would make it
+provable.
+
+    registered  the term row with n members that may acknowledge and k, the same newest one on every server held
+    frozen      at least n - k + 1 of those have a stopped receiver          (revocation and containment: durability)
+    kept        each of them still holds what it acknowledged               (relay_log_recovery=OFF and the other
+                                                                             settings that safety rests on)
+    testified   the primary still waited for k acknowledgements             (testimony)
+    contains    the elected server received all that any of them received   (checks that received sets are ordered)
+    applied     the elected server has executed all it received
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Sequence
+
+from ..server.settings import drift
+from ..server.state import OFF, ServerState, TermRow
+from . import durability
+from .testimony import Testimony
+
+PROVEN, UNPROVEN, VIOLATED = "proven", "unproven", "violated"
+
+CLAIMS = ("registered", "frozen", "kept", "testified", "contains", "applied")
+
+_REMEDY = {
+    "registered": "Run the replication role while the primary lives: it registers who may acknowledge.",
+    "frozen": "Bring back one more registered acknowledger, then run again.",
+    "kept": "Restore the settings named in the evidence; until then this server's acknowledgements prove nothing.",
+    "testified": "Keep the keeper running on the primary and semi-sync on; for this failure compare the old primary's"
+    " binary log by hand, or bring the old primary back.",
+    "contains": "The servers diverged: compare the GTID sets in the evidence and decide by hand.",
+    "applied": "Mend the applier's error on the elected server, then run again.",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Fact:
+    """``claim`` is one of ``CLAIMS``; ``value`` what that server said; ``at`` epoch seconds of this observer's clock."""
+
+    claim: str
+    server_uuid: str
+    value: Any
+    at: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Missing:
+    """A claim that could not be shown: why (a code and a sentence), and what would make it provable."""
+
+    claim: str
+    code: str
+    message: str
+    next_step: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Proof:
+    zero_loss: str
+    n: int
+    k: int
+    required: int
+    frozen: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    missing: tuple[Missing, ...]
+    testimony: Testimony
+
+    def as_result(self) -> dict[str, Any]:
+        """For results, journal and report: {n, k, frozen, required, testimony, evidence, missing}."""
+        beat = self.testimony.heartbeat
+        return {
+            "n": self.n,
+            "k": self.k,
+            "required": self.required,
+            "frozen": list(self.frozen),
+            "testimony": {
+                "holds": self.testimony.holds,
+                "reasons": list(self.testimony.reasons),
+                "heard_by": self.testimony.heard_by,
+                "gap_primary_s": self.testimony.gap_primary,
+                "gap_replica_s": self.testimony.gap_replica,
+                "heartbeat": dataclasses.asdict(beat) if beat else None,
+            },
+            "evidence": [dataclasses.asdict(fact) for fact in self.facts],
+            "missing": [dataclasses.asdict(item) for item in self.missing],
+        }
+
+
+def gather(
+    term: TermRow, elected: ServerState, held: Sequence[ServerState], testimony: Testimony, *, at: float
+) -> tuple[Fact, ...]:
+    """The facts that the frozen servers give. A fact that does not hold is not gathered.
+
+    :param held: the registered acknowledgers whose receiver is stopped (or follows nobody), the elected one included.
+    """
+    registered = {m.server_uuid for m in term.acknowledgers}
+    facts = []
+    for server in held:
+        if server.server_uuid not in registered:
+            continue
+        uuid = server.server_uuid
+        if server.term and (server.term.term, server.term.revision) <= (term.term, term.revision):
+            seen = {"term": server.term.term, "revision": server.term.revision}
+            facts.append(Fact("registered", uuid, seen, at))
+        if server.receiver is None or server.receiver.state == OFF or not server.follows(term.primary_uuid):
+            state = server.receiver.state if server.receiver else "NONE"
+            facts.append(Fact("frozen", uuid, {"receiver": state, "received": str(server.received)}, at))
+        if not _unsafe(server, term):
+            facts.append(Fact("kept", uuid, {"relay_log_recovery": "OFF", "drift": []}, at))
+        if server.received <= elected.received:
+            facts.append(Fact("contains", uuid, {"elected_lacks": ""}, at))
+    if testimony.holds and testimony.heartbeat:
+        said = {"sequence": testimony.heartbeat.sequence, "no_tx": testimony.heartbeat.no_tx}
+        facts.append(Fact("testified", testimony.heartbeat.server_uuid, said, at))
+    if not elected.lacks_applied:
+        facts.append(Fact("applied", elected.server_uuid, {"executed": str(elected.executed)}, at))
+    return tuple(facts)
+
+
+def _unsafe(server: ServerState, term: TermRow) -> list[str]:
+    return [f"{d.name}={d.actual}" for d in drift(server.settings, term.acknowledgement) if d.safety]
+
+
+def prove(
+    term: TermRow,
+    elected: ServerState,
+    held: Sequence[ServerState],
+    testimony: Testimony,
+    facts: Sequence[Fact],
+) -> Proof:
+    """Weigh the facts. ``held`` only serves to say what is wrong with a server whose fact is missing."""
+    required = durability.freeze_required(term.n, term.k) if term.n and term.k else 1
+    by_claim = {claim: {fact.server_uuid for fact in facts if fact.claim == claim} for claim in CLAIMS}
+    missing: list[Missing] = []
+
+    def lacking(claim: str, code: str, message: str) -> None:
+        missing.append(Missing(claim, code, message, _REMEDY[claim]))
+
+    names = {s.server_uuid: s.name for s in held}
+    frozen = by_claim["frozen"]
+    if not term.n or not term.k or not by_claim["registered"]:
+        lacking("registered", "acknowledgers_unknown", "no term row says who may have acknowledged")
+    if len(frozen) < required:
+        lacking(
+            "frozen",
+            "too_few_frozen",
+            f"{len(frozen)} of {term.n} acknowledgers are held; with k={term.k}, {required} are needed",
+        )
+    for uuid in sorted(frozen):
+        server = next((s for s in held if s.server_uuid == uuid), None)
+        name = names.get(uuid, uuid)
+        if uuid not in by_claim["registered"]:
+            lacking("registered", "term_not_seen", f"{name} does not hold the term row in force")
+        if uuid not in by_claim["kept"]:
+            what = ", ".join(_unsafe(server, term)) if server else "unknown"
+            lacking("kept", "unsafe_settings", f"{name} may not have kept what it acknowledged: {what}")
+        if uuid not in by_claim["contains"]:
+            surplus = server.received - elected.received if server else ""
+            lacking("contains", "diverged", f"{name} received what {elected.name} did not: {surplus}")
+    if not by_claim["testified"]:
+        for reason in testimony.reasons or ("semi_sync_unobserved",):
+            lacking("testified", reason, _TESTIMONY_SENTENCES.get(reason, reason))
+    if elected.server_uuid not in by_claim["applied"]:
+        lacking("applied", "not_applied", f"{elected.name} has not executed {elected.lacks_applied}")
+    return Proof(
+        zero_loss=UNPROVEN if missing else PROVEN,
+        n=term.n,
+        k=term.k,
+        required=required,
+        frozen=tuple(sorted(names.get(uuid, uuid) for uuid in frozen)),
+        facts=tuple(facts),
+        missing=tuple(missing),
+        testimony=testimony,
+    )
+
+
+_TESTIMONY_SENTENCES = {
+    "semi_sync_unobserved": "no fresh heartbeat says that the primary still waited for acknowledgements",
+    "semi_sync_testimony_of_another_term": "the last heartbeat belongs to another term",
+    "semi_sync_was_off": "the primary's last heartbeat says that semi-sync was off",
+    "semi_sync_had_degraded": "the primary had committed without waiting for an acknowledgement",
+    "semi_sync_waited_for_fewer": "the primary waited for fewer acknowledgements than the term says",
+    "semi_sync_wait_point": "the primary did not wait AFTER_SYNC",
+    "semi_sync_time_out_too_short": "the primary's semi-sync time-out would let it stop waiting by itself",
+    "semi_sync_unregistered_acknowledger": "more servers acknowledged than are registered, so n is not known",
+}
