@@ -1,0 +1,87 @@
+# make help lists everything. Every recipe runs with the virtual environment in build/venv.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+SCENARIO ?= primary_crash
+LAB_STATE_DIR ?= build/lab$(if $(LAB_NAME),-$(LAB_NAME))
+export LAB_STATE_DIR
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export ANSIBLE_INVENTORY := $(CURDIR)/$(LAB_STATE_DIR)/inventory/hosts.yml
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
+export PYTHONPATH := $(CURDIR)
+export PATH := $(CURDIR)/build/venv/bin:$(PATH)
+
+VENV := build/venv/bin
+LAB := $(VENV)/python -m lab
+PYTEST := $(VENV)/python -m pytest
+PLAYBOOK := $(VENV)/ansible-playbook
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo "Variables: SCENARIO, PYTEST_ARGS, LAB_NAME, LAB_DB_HOSTS, LAB_ZONES, LAB_SUBNET, LAB_BASE_IMAGE, LAB_MIRROR (lab/README.md)"
+
+.PHONY: venv
+venv: ## virtual environment with the pinned requirements
+	@lab/make-venv
+	@$(LAB) collections >/dev/null
+
+.PHONY: engine
+engine: venv ## make sure that a Docker engine answers (installs and starts one if none does)
+	@$(LAB) engine
+
+.PHONY: lab-up
+lab-up: venv ## bring the lab up: 3 database hosts, 1 control host, 1 application host
+	@$(LAB) up
+
+.PHONY: lab-down
+lab-down: venv ## remove hosts, network and data; stop the engine if a lab started it
+	@$(LAB) down
+
+.PHONY: lab-purge
+lab-purge: venv ## lab-down, and remove the images
+	@$(LAB) purge
+
+.PHONY: lab-status
+lab-status: venv ## what runs
+	@$(LAB) status
+
+.PHONY: demo
+demo: lab-up ## replication in the lab, a crash of the primary, and the verdict
+	$(PLAYBOOK) lossless.mysql_ha.site
+	$(PLAYBOOK) lossless.mysql_ha.failover_drill -e drill_scenario=primary_crash
+	@$(LAB) verdict
+
+.PHONY: drill
+drill: lab-up ## one failover drill: make drill SCENARIO=primary_crash
+	$(PLAYBOOK) lossless.mysql_ha.failover_drill -e drill_scenario=$(SCENARIO)
+	@$(LAB) verdict
+
+.PHONY: drills
+drills: lab-up ## every failover drill
+	$(PYTEST) tests/drills $(PYTEST_ARGS)
+
+.PHONY: static
+static: venv ## linters, types, documentation
+	@if [ -x tests/gates/run ]; then tests/gates/run; else echo "static: tests/gates/run is not there yet"; fi
+
+.PHONY: unit
+unit: venv ## tests that need nothing but Python
+	$(PYTEST) tests/unit tests/lab -m "not lab" $(PYTEST_ARGS)
+
+.PHONY: integration
+integration: lab-up ## tests on the lab's servers
+	$(PYTEST) tests/integration $(PYTEST_ARGS)
+
+.PHONY: molecule
+molecule: lab-up ## the roles, by Molecule, on the lab's hosts
+	$(VENV)/molecule test --all
+
+.PHONY: bench
+bench: lab-up ## benchmarks (benchmarks/README.md)
+	$(VENV)/python -m benchmarks $(BENCH_ARGS)
+
+.PHONY: test
+test: static lab-up ## everything; ends with pytest's summary
+	$(PYTEST) tests $(PYTEST_ARGS)
