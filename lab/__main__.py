@@ -10,7 +10,7 @@ from pathlib import Path
 
 import docker.errors
 
-from lab import collection_tree, config, disks, engine, hosts, image, inventory, verdict
+from lab import collection_tree, config, engine, faults, hosts, image, inventory, verdict
 from lab.errors import LabError
 from lab.progress import say
 
@@ -69,6 +69,33 @@ def shell(args: argparse.Namespace, conf: config.Config) -> int:
     return subprocess.run([*hosts.ssh_command(conf, address), *args.remote], check=False).returncode
 
 
+def fault(args: argparse.Namespace, conf: config.Config) -> int:
+    if args.list or not args.name:
+        for name, one in sorted(faults.FAULTS.items()):
+            takes = "".join(f" [--{option}]" for option in one.takes)
+            print(f"{name + takes:38} {one.description}")
+        return 0
+    if not args.host:
+        raise LabError(f"on which host? python -m lab fault {args.name} db1")
+    target = faults.Target(
+        lab=faults.open_lab(conf),
+        host=args.host,
+        peer=args.peer,
+        direction=args.direction,
+        seconds=args.seconds,
+        percent=args.percent,
+    )
+    took = faults.inject(target, args.name)
+    say(f"{args.name} on {args.host}: in effect after {took:.2f} s; undo with: python -m lab heal {args.host}")
+    return 0
+
+
+def heal(args: argparse.Namespace, conf: config.Config) -> int:
+    faults.heal(faults.open_lab(conf), args.host, args.fault)
+    say(f"healed: {args.host or 'every host'}" + (f" ({args.fault})" if args.fault else ""))
+    return 0
+
+
 def show_verdict(args: argparse.Namespace, conf: config.Config) -> int:
     print(verdict.render(verdict.load(args.report)))
     return 0
@@ -106,6 +133,17 @@ def parser() -> argparse.ArgumentParser:
         command = add(name, text, shell)
         command.add_argument("host")
         command.add_argument("remote", nargs=argparse.REMAINDER)
+    command = add("fault", "inject a fault (--list shows them)", fault)
+    command.add_argument("name", nargs="?", metavar="NAME")
+    command.add_argument("host", nargs="?", metavar="HOST")
+    command.add_argument("--list", action="store_true", help="show every fault")
+    command.add_argument("--peer", help="the other host of a cut")
+    command.add_argument("--direction", choices=("both", "out", "in"), default="both", help="of a cut, seen from HOST")
+    command.add_argument("--seconds", type=int, default=faults.DEFAULT_STEP, help="of a clock step, may be negative")
+    command.add_argument("--percent", type=int, default=faults.DEFAULT_PERCENT, help="of the time that a lock is held")
+    command = add("heal", "undo faults: on one host or all, one fault or all", heal)
+    command.add_argument("host", nargs="?", metavar="HOST")
+    command.add_argument("--fault", metavar="NAME", help="only this one")
     command = add("verdict", "print what the last drill found", show_verdict)
     command.add_argument("report", nargs="?", type=Path, default=config.CHECKOUT / "build" / "drill" / "report.json")
     return top

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
+import tarfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -191,7 +193,7 @@ def _create(client: DockerClient, config: Config, host: str, image_name: str, wh
     everybody = [f"db{n}" for n in range(1, MAX_DB_HOSTS + 1)] + ["control1", "app1"]
     v6 = where.host6(host)
     endpoint = client.api.create_endpoint_config(
-        ipv4_address=str(where.host(host)), ipv6_address=str(v6) if v6 else None
+        ipv4_address=str(where.host(host)), ipv6_address=str(v6) if v6 else None, mac_address=where.mac(host)
     )
     made = client.api.create_container(
         image_name,
@@ -216,9 +218,6 @@ def _create(client: DockerClient, config: Config, host: str, image_name: str, wh
 
 def install_key(target: Container, public_key: str) -> None:
     """Let the lab's key into root's account."""
-    import io
-    import tarfile
-
     content = public_key.encode()
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:

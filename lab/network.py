@@ -12,18 +12,18 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from lab.errors import LabError
 
 POOL = IPv4Network("10.213.0.0/16")
-FIRST_OFFSET = {"control": 10, "db": 10, "app": 30}
-"""Offsets in the /24: control1 .10 (see `offset`), db1 .11 .. db9 .19, app1 .31."""
+OFFSETS = {"control": 9, "db": 10, "app": 30}
+"""Added to a host's number: control1 is .10, db1 .11 .. db9 .19, app1 .31."""
 VIP_OFFSET = 100
 
 
 def offset(host: str) -> int:
     """The last byte of a host's address, always the same for the same name."""
     kind = host.rstrip("0123456789")
-    number = int(host.removeprefix(kind))
-    if kind == "control":
-        return 9 + number
-    return FIRST_OFFSET[kind] + number
+    try:
+        return OFFSETS[kind] + int(host.removeprefix(kind))
+    except (KeyError, ValueError) as error:
+        raise LabError(f"'{host}' is no host of the lab; see: make lab-status") from error
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,10 @@ class Addresses:
 
     def host6(self, host: str) -> IPv6Address | None:
         return self.v6[offset(host)] if self.v6 else None
+
+    def mac(self, host: str) -> str:
+        """02:42 and the address, as Docker makes it too: it stays the same when a host comes back."""
+        return "02:42:" + ":".join(f"{byte:02x}" for byte in self.host(host).packed)
 
     @property
     def vips(self) -> list[str]:
