@@ -7,7 +7,7 @@ SCENARIO ?= primary_crash
 LAB_STATE_DIR ?= build/lab$(if $(LAB_NAME),-$(LAB_NAME))
 export LAB_STATE_DIR
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
-export ANSIBLE_INVENTORY := $(CURDIR)/$(LAB_STATE_DIR)/inventory/hosts.yml
+export ANSIBLE_INVENTORY := $(abspath $(LAB_STATE_DIR))/inventory/hosts.yml
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
 export PYTHONPATH := $(CURDIR)
 export PATH := $(CURDIR)/build/venv/bin:$(PATH)

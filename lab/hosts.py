@@ -228,7 +228,7 @@ def install_key(target: Container, public_key: str) -> None:
 
 
 def system_state(target: Container) -> str:
-    return execute(target, ["systemctl", "is-system-running"], check=False).splitlines()[-1:][0]
+    return execute(target, ["systemctl", "is-system-running"], check=False).rpartition("\n")[2]
 
 
 def ssh_command(config: Config, address: str) -> list[str]:
@@ -289,6 +289,7 @@ def down(client: DockerClient, config: Config) -> None:
         net.remove()
     disks.remove(client, config)
     _remove_cgroups(config)
+    keys.forget(config)
 
 
 def _remove(target: Container) -> None:
@@ -300,7 +301,10 @@ def _remove(target: Container) -> None:
 
 def _remove_cgroups(config: Config) -> None:
     for top in UNIFIED.glob(f"{config.name}-*"):
-        for directory in sorted(top.rglob("*"), reverse=True):
-            if directory.is_dir():
-                directory.rmdir()
-        top.rmdir()
+        try:
+            for directory in sorted(top.rglob("*"), reverse=True):
+                if directory.is_dir():
+                    directory.rmdir()
+            top.rmdir()
+        except OSError as error:
+            say(f"an empty control group stays: {error.filename} ({error.strerror})")

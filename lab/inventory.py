@@ -35,6 +35,7 @@ def build(config: Config, where: Addresses, hosts: list[str]) -> dict[str, Any]:
                 "ansible_user": "root",
                 "ansible_ssh_private_key_file": str(config.ssh_key),
                 "ansible_ssh_common_args": " ".join(keys.options(config)),
+                "ansible_control_path_dir": str(keys.control_path_dir(config)),
                 "ansible_python_interpreter": "/usr/bin/python3",
                 "lab_name": config.name,
                 "lab_gateway": str(where.gateway),

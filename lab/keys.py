@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+from pathlib import Path
 
 from lab.config import Config
 from lab.process import apt_install, run
@@ -17,6 +19,22 @@ def ensure(config: Config) -> str:
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", config.name, "-f", str(config.ssh_key)]
         run(command, timeout=30, hint=f"remove {config.ssh_key.parent} and run this again")
     return config.ssh_key.with_suffix(".pub").read_text()
+
+
+def control_path_dir(config: Config) -> Path:
+    """Where Ansible keeps its open connections. Short, since a socket's path has 108 bytes; one for each lab."""
+    return Path("/tmp") / f".{config.name}-cp"
+
+
+def forget(config: Config) -> None:
+    """Close connections that Ansible kept open, forget host keys: the next lab's hosts are others."""
+    directory = control_path_dir(config)
+    if directory.is_dir():
+        for socket in directory.iterdir():
+            close = ["ssh", "-O", "exit", "-o", f"ControlPath={socket}", "lab"]
+            subprocess.run(close, check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=10)
+        shutil.rmtree(directory, ignore_errors=True)
+    (config.ssh_key.parent / "known_hosts").unlink(missing_ok=True)
 
 
 def options(config: Config) -> list[str]:
