@@ -108,3 +108,8 @@ def run(
     if module._diff and (outcome.before or outcome.after):
         result["diff"] = {"before": outcome.before, "after": outcome.after}
     module.exit_json(**result)
+
+
+def topology_text(verdicts: Mapping[str, str]) -> str:
+    """One server a line, for diffs."""
+    return "".join(f"{name}: {verdict}\n" for name, verdict in sorted(verdicts.items()))

@@ -30,6 +30,9 @@ except ImportError:
 
 Row = dict[str, Any]
 
+PROGRAM = "lossless.mysql_ha"
+"""What the server shows as this connection's program name."""
+
 _LOGIN_ERRORS = frozenset({1044, 1045, 1130, 1131, 1698, 1862, 3118, 3159, 3955, 4059})
 _LOST = frozenset({2006, 2013, 2014, 2055})
 
@@ -143,11 +146,13 @@ class Session:
         *,
         within: float,
         settings: Optional[Mapping[str, Any]] = None,
+        program: str = PROGRAM,
     ) -> "Session":
         """Open a connection and identify the server.
 
         :param within: seconds for connecting and logging in.
         :param settings: session variables to set, for example ``{"wait_timeout": 4}``.
+        :param program: how the connection names itself to whoever looks at the server.
         :raises ConnectFailed: with ``kind``; a server that the collection does not serve is ``not_supported``.
         """
         if PYMYSQL_IMPORT_ERROR:
@@ -165,7 +170,7 @@ class Session:
             "charset": "utf8mb4",
             "autocommit": True,
             "cursorclass": pymysql.cursors.DictCursor,
-            "program_name": "lossless.mysql_ha",
+            "program_name": program,
         }
         if login.unix_socket:
             arguments["unix_socket"] = login.unix_socket

@@ -14,7 +14,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar
 
 from ..errors import HaError
 from ..server.read import read_state
-from ..server.session import ConnectFailed, Login, Session, StatementFailed
+from ..server.session import PROGRAM, ConnectFailed, Login, Session, StatementFailed
 from ..server.state import FAILED, REFUSED, TIMED_OUT, Answer, Member, NoAnswer, Observation
 
 Result = TypeVar("Result")
@@ -71,11 +71,13 @@ class Members:
         *,
         settings: Optional[Mapping[str, Any]] = None,
         connect_within: float = 1.0,
+        program: str = PROGRAM,
     ) -> None:
         self.members = tuple(members)
         self.login = login
         self._settings = dict(settings or {})
         self._connect_within = connect_within
+        self._program = program
         self._sessions: dict[str, Session] = {}
         self._failures: dict[str, HaError] = {}
 
@@ -108,7 +110,13 @@ class Members:
             )
         member = self.member(name)
         opened = Session.connect(
-            name, member.host, member.port, self.login, within=self._connect_within, settings=self._settings
+            name,
+            member.host,
+            member.port,
+            self.login,
+            within=self._connect_within,
+            settings=self._settings,
+            program=self._program,
         )
         self._sessions[name] = opened
         return opened

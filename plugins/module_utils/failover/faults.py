@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Named fault points: where a drill may kill the acting process. Inert unless asked for by the environment.
+
+``LOSSLESS_MYSQL_HA_FAULT=freeze:after`` kills the process with SIGKILL at that point: no clean-up runs, as with a
+power loss of the control host.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+VARIABLE = "LOSSLESS_MYSQL_HA_FAULT"
+
+PHASES = (
+    "observe",
+    "lock",
+    "freeze",
+    "elect",
+    "apply",
+    "prepare",
+    "block",
+    "drain",
+    "acknowledgers",
+    "arm",
+    "open",
+    "term",
+    "demote",
+    "verify",
+)
+POINTS = tuple(f"{phase}:{moment}" for phase in PHASES for moment in ("before", "after"))
+
+
+def reach(point: str) -> None:
+    """Die here if this point was asked for."""
+    if os.environ.get(VARIABLE) == point:
+        os.kill(os.getpid(), signal.SIGKILL)

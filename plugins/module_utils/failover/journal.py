@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The journal of one run: what it is about to do, on disk before it does it.
+
+One file a run, ``<directory>/<cluster>/<run_id>.jsonl``; one JSON object a line; each line is on disk (fsync) before
+the call returns. A run has ended when its last record is ``end``. A run that was killed leaves a journal without one:
+the next run reads it, for two things that can not be seen on the servers any more: which receivers were stopped by us,
+and the evidence of the proof that the promotion itself wipes out.
+
+Two runs on one host are kept apart by a lock on a file; runs on several hosts by the locks on the servers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import socket
+import time
+from typing import Any, Mapping, Optional
+
+from ..errors import HaError
+
+END = "end"
+
+
+@dataclasses.dataclass(frozen=True)
+class Unfinished:
+    """A run that was interrupted. ``records`` in the order they were written."""
+
+    run_id: str
+    path: str
+    records: tuple[Mapping[str, Any], ...]
+
+    def last(self, what: str) -> Optional[Mapping[str, Any]]:
+        return next((r for r in reversed(self.records) if r["what"] == what), None)
+
+    @property
+    def request(self) -> Mapping[str, Any]:
+        begin = self.last("begin")
+        return begin["request"] if begin else {}
+
+    def stopped_receivers(self) -> tuple[str, ...]:
+        """The members whose receivers that run meant to stop."""
+        names: set[str] = set()
+        for record in self.records:
+            if record["what"] == "freeze":
+                names.update(record["names"])
+        return tuple(sorted(names))
+
+
+class Journal:
+    """Use as ``with Journal.open(...) as journal``. Not for two threads."""
+
+    def __init__(self, directory: str, cluster: str, run_id: str) -> None:
+        self.directory = os.path.join(directory, _file_name(cluster))
+        self.run_id = run_id
+        self.path = os.path.join(self.directory, f"{_file_name(run_id)}.jsonl")
+        self._lock: Optional[int] = None
+        self._file: Optional[int] = None
+
+    def acquire(self) -> None:
+        """Make the directory, and keep other runs on this host out.
+
+        :raises HaError: ``journal_unwritable``, or ``locked_here`` with who holds it.
+        """
+        path = os.path.join(self.directory, "lock")
+        try:
+            os.makedirs(self.directory, mode=0o700, exist_ok=True)
+            self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise HaError(
+                "journal_unwritable",
+                f"the journal directory {self.directory} can not be used: {error.strerror}",
+                evidence={"path": self.directory, "errno": error.errno},
+                next_step="Make room, or mend its permissions; without a journal nothing is touched.",
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(self._lock, 500, 0).decode("utf-8", "replace").strip()
+            self.release()
+            raise HaError(
+                "locked_here",
+                f"another run on this host is at work on this cluster: {holder or 'unknown'}",
+                evidence={"holder": holder, "path": path},
+                next_step="Wait for it to end, then run again.",
+            ) from error
+        note = f"run {self.run_id} pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%FT%TZ', time.gmtime())}"
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, note.encode(), 0)
+
+    def unfinished(self) -> Optional[Unfinished]:
+        """The newest interrupted run of this cluster, if any."""
+        found: Optional[Unfinished] = None
+        newest = -1.0
+        for name in os.listdir(self.directory):
+            path = os.path.join(self.directory, name)
+            if not name.endswith(".jsonl") or path == self.path:
+                continue
+            modified = os.stat(path).st_mtime
+            if modified <= newest:
+                continue
+            records = _read(path)
+            newest = modified
+            ended = not records or records[-1]["what"] == END
+            found = None if ended else Unfinished(name[: -len(".jsonl")], path, records)
+        return found
+
+    def write(self, what: str, **values: Any) -> None:
+        """Append one record and put it on disk.
+
+        :raises HaError: ``journal_unwritable``: the caller must not act.
+        """
+        record = json.dumps({"what": what, "at": time.time(), **values}, sort_keys=True, default=str) + "\n"
+        try:
+            if self._file is None:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                self._file = os.open(self.path, flags, 0o600)
+                _sync_directory(self.directory)
+            os.write(self._file, record.encode())
+            os.fdatasync(self._file)
+        except OSError as error:
+            raise HaError(
+                "journal_unwritable",
+                f"the journal {self.path} can not be written: {error.strerror}",
+                evidence={"path": self.path, "errno": error.errno},
+                next_step="Make room on that file system, then run again.",
+            ) from error
+
+    def close_other(self, unfinished: Unfinished, how: str) -> None:
+        """Mark an interrupted run as dealt with by this one."""
+        line = json.dumps({"what": END, "at": time.time(), "how": how, "by": self.run_id}) + "\n"
+        handle = os.open(unfinished.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            os.write(handle, line.encode())
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def release(self) -> None:
+        for handle in (self._file, self._lock):
+            if handle is not None:
+                os.close(handle)
+        self._file = self._lock = None
+
+
+def _file_name(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in text) or "_"
+
+
+def _read(path: str) -> tuple[Mapping[str, Any], ...]:
+    """The whole records of a journal; a last line that was cut off by a crash never happened."""
+    records = []
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            if not line.endswith("\n"):
+                break
+            records.append(json.loads(line))
+    return tuple(records)
+
+
+def _sync_directory(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,554 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Deciding a failover: may it start, whom to freeze, whom to elect, who acknowledges next, may it be promoted.
+
+Every function is pure: observations in, a decision or a ``Refusal`` with all its reasons out. ``procedure.py`` does
+what is decided here and asks again with what it then sees.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Mapping, Optional, Sequence, Union
+
+from ..gtid import GtidSet, union
+from ..refusal import Reason, Refusal
+from ..server.state import OFF, ON, Member, Observation, ServerState, TermRow
+from ..topology import diagnose as verdicts
+from ..topology import durability
+from ..topology.diagnose import Diagnosis
+from ..topology.proof import PROVEN, Proof
+
+PLANNED, EMERGENCY = "planned", "emergency"
+AUTO = "auto"
+NEVER, TO_REMAINING = "never", "to_remaining"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What was asked for. Durations in seconds.
+
+    ``primary``: a member's name, or ``auto``. ``lower_k``: ``never`` refuses when fewer than k acknowledgers are left;
+    ``to_remaining`` lowers k to what is left, and says so. ``accept_data_loss``: the name of the person who takes an
+    unproven promotion upon themselves; empty for nobody. ``block_budget``: how long a planned switchover may block
+    writes. ``stall_timeout``: how long the elected server may make no progress applying.
+    """
+
+    mode: str
+    primary: str = AUTO
+    accept_data_loss: str = ""
+    lower_k: str = NEVER
+    block_budget: float = 2.0
+    stall_timeout: float = 10.0
+    deadline: float = 1.5
+    lock_wait: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """A failover that may start: from whom, under which term, with which acknowledgers answering.
+
+    ``needs_silence``: a second look is due, because a replica still seems to be connected to the primary; these are
+    the names of those replicas.
+    """
+
+    mode: str
+    old_primary: str
+    old_primary_uuid: str
+    term: TermRow
+    acknowledgers: tuple[str, ...]
+    required: int
+    locks: int
+    target: str = ""
+    needs_silence: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Elected:
+    """Who is promoted, and why that one. ``received`` is what all held servers together received."""
+
+    name: str
+    server_uuid: str
+    received: GtidSet
+    reasons: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class NextTerm:
+    """The term row to write, and what it changes besides the primary."""
+
+    row: TermRow
+    notes: tuple[str, ...]
+
+
+def _refuse(*reasons: Reason) -> Refusal:
+    return Refusal(tuple(reasons))
+
+
+def _reason(code: str, message: str, next_step: str, **evidence: Any) -> Reason:
+    return Reason(code, message, evidence, next_step)
+
+
+def registered_names(term: TermRow, observation: Observation) -> dict[str, str]:
+    """server_uuid of each registered acknowledger that answered, by its name here."""
+    uuids = {m.server_uuid for m in term.acknowledgers}
+    return {s.name: s.server_uuid for s in observation.states.values() if s.server_uuid in uuids}
+
+
+def may_start(request: Request, observation: Observation, diagnosis: Diagnosis) -> Union[Start, Refusal]:
+    """Whether, on this evidence, the failover may begin. All reasons against it are given at once."""
+    reasons: list[Reason] = []
+    names = [m.name for m in observation.members]
+    if request.primary != AUTO and request.primary not in names:
+        reasons.append(
+            _reason(
+                "unknown_primary",
+                f"{request.primary!r} is not a member of this cluster",
+                "Name one of the members, or auto.",
+                members=names,
+            )
+        )
+    if diagnosis.verdict in (verdicts.NO_ANSWER, verdicts.FRESH, verdicts.NO_PRIMARY, verdicts.SEVERAL_WRITABLE):
+        reasons.append(
+            _reason(
+                f"topology_{diagnosis.verdict}",
+                "; ".join(diagnosis.reasons) or diagnosis.verdict,
+                _NEXT_BY_VERDICT[diagnosis.verdict],
+                verdict=diagnosis.verdict,
+            )
+        )
+    term = diagnosis.term
+    if term is None:
+        reasons.append(
+            _reason(
+                "acknowledgers_unknown",
+                "no server that answered holds a term row, so nobody knows who may have acknowledged",
+                "Run the replication role while the primary lives; for a cluster that never had it, fail over by hand.",
+                verdict=diagnosis.verdict,
+            )
+        )
+        return Refusal(tuple(reasons))
+    answering = registered_names(term, observation)
+    required = durability.freeze_required(term.n, term.k) if term.n and term.k else 1
+    check = _planned if request.mode == PLANNED else _emergency
+    reasons += check(request, observation, diagnosis, term, answering, required)
+    if reasons:
+        return Refusal(tuple(reasons))
+    hearing = verdicts.heard_by(observation, diagnosis.primary_uuid) if request.mode == EMERGENCY else []
+    return Start(
+        mode=request.mode,
+        old_primary=diagnosis.primary or "",
+        old_primary_uuid=diagnosis.primary_uuid,
+        term=term,
+        acknowledgers=tuple(sorted(answering)),
+        required=required,
+        locks=min(durability.locks_required(term.n, term.k), max(term.n, 1)),
+        needs_silence=tuple(hearing),
+    )
+
+
+_NEXT_BY_VERDICT = {
+    verdicts.NO_ANSWER: "Check the control host's own network first; nothing was changed.",
+    verdicts.FRESH: "Deploy replication first (site.yml).",
+    verdicts.NO_PRIMARY: "Find out by hand which server was primary; then run the replication role with it.",
+    verdicts.SEVERAL_WRITABLE: "Make all but the right one read-only by hand after comparing their GTID sets.",
+}
+
+
+def _planned(
+    request: Request,
+    observation: Observation,
+    diagnosis: Diagnosis,
+    term: TermRow,
+    answering: Mapping[str, str],
+    required: int,
+) -> list[Reason]:
+    if diagnosis.verdict in _NEXT_BY_VERDICT:
+        return []
+    if diagnosis.verdict not in (verdicts.LOSSLESS, verdicts.LOSSLESS_AT_RISK):
+        return [
+            _reason(
+                f"not_lossless_{diagnosis.verdict}",
+                f"a planned switchover starts from a healthy cluster; this one is {diagnosis.verdict}: "
+                + "; ".join(diagnosis.reasons),
+                "Mend it first (site.yml converges it); if the primary is dead, use mode emergency.",
+                verdict=diagnosis.verdict,
+            )
+        ]
+    reasons = []
+    if request.primary not in (AUTO, diagnosis.primary) and request.primary in observation.answers:
+        reasons += _fit(request.primary, observation, diagnosis, term, answering)
+    elif request.primary == AUTO and not any(
+        not _fit(name, observation, diagnosis, term, answering) for name in answering
+    ):
+        every = [reason for name in answering for reason in _fit(name, observation, diagnosis, term, answering)]
+        reasons += every or [
+            _reason("no_candidate", "no registered acknowledger answers", "Bring one back, then run again.")
+        ]
+    if len(answering) < required:
+        reasons.append(_too_few(term, answering, required))
+    return reasons
+
+
+def _fit(
+    name: str, observation: Observation, diagnosis: Diagnosis, term: TermRow, answering: Mapping[str, str]
+) -> list[Reason]:
+    """What speaks against this server as the target of a planned switchover."""
+    verdict = diagnosis.servers[name]
+    if name not in answering:
+        return [
+            _reason(
+                "not_an_acknowledger",
+                f"{name} is not a registered acknowledger that answers ({verdict.verdict})",
+                "Converge it with the replication role, then run again.",
+                verdict=verdict.verdict,
+                reasons=list(verdict.reasons),
+            )
+        ]
+    if verdict.verdict != verdicts.REPLICA:
+        return [
+            _reason(
+                "target_not_healthy",
+                f"{name} is {verdict.verdict}: {'; '.join(verdict.reasons)}",
+                "Mend it, or name another server.",
+                verdict=verdict.verdict,
+            )
+        ]
+    state = observation.states[name]
+    if state.applier and state.applier.delay:
+        return [
+            _reason(
+                "target_delayed",
+                f"{name} applies {state.applier.delay} s late on purpose",
+                "Name another server.",
+                delay=state.applier.delay,
+            )
+        ]
+    return []
+
+
+def _emergency(
+    request: Request,
+    observation: Observation,
+    diagnosis: Diagnosis,
+    term: TermRow,
+    answering: Mapping[str, str],
+    required: int,
+) -> list[Reason]:
+    reasons = []
+    silent = observation.silent.get(diagnosis.primary or "")
+    if diagnosis.verdict not in _NEXT_BY_VERDICT and observation.by_uuid(diagnosis.primary_uuid):
+        reasons.append(
+            _reason(
+                "primary_alive",
+                f"{diagnosis.primary} answers ({diagnosis.verdict}): an emergency failover is for a primary that is"
+                " dead or cut off",
+                "Use mode planned.",
+                primary=diagnosis.primary,
+                verdict=diagnosis.verdict,
+            )
+        )
+    elif silent is not None and silent.alive:
+        reasons.append(
+            _reason(
+                "primary_alive_no_login",
+                f"{diagnosis.primary} answers and does not let us in: {silent.message}",
+                "Mend the account, the certificate or the server's connections; it is not dead.",
+                primary=diagnosis.primary,
+                kind=silent.kind,
+                errno=silent.errno,
+            )
+        )
+    if len(answering) < required and not request.accept_data_loss:
+        reasons.append(_too_few(term, answering, required))
+    if not answering:
+        reasons.append(
+            _reason(
+                "no_candidate",
+                "no registered acknowledger answers",
+                "Check the control host's own network; bring an acknowledger back.",
+                registered=[m.name for m in term.acknowledgers],
+            )
+        )
+    return reasons
+
+
+def _too_few(term: TermRow, answering: Mapping[str, str], required: int) -> Reason:
+    absent = [m.name for m in term.acknowledgers if m.server_uuid not in answering.values()]
+    return _reason(
+        "too_few_acknowledgers",
+        f"{len(answering)} of {term.n} registered acknowledgers answer; with k={term.k}, {required} have to be held so"
+        " that nothing acknowledged can be missing and the old primary can acknowledge nothing more",
+        f"Bring back {' or '.join(absent)}; or name yourself in accept_data_loss.",
+        n=term.n,
+        k=term.k,
+        required=required,
+        answering=sorted(answering),
+        absent=absent,
+    )
+
+
+def silence(start: Start, before: Observation, after: Observation) -> Optional[Refusal]:
+    """The second look: a replica that is connected and hears the primary speaks for its life.
+
+    None when nothing was heard: the receivers only seem connected, because a hung host closes no connection.
+    """
+    heard = verdicts.progressed(before, after, start.old_primary_uuid)
+    lively = after.by_uuid(start.old_primary_uuid)
+    if not heard and lively is None:
+        return None
+    return _refuse(
+        _reason(
+            "primary_alive_elsewhere",
+            f"{start.old_primary} does not answer here, and {', '.join(heard) or 'a second look'} still hears it",
+            "Check the network between the control host and the primary; nothing was changed.",
+            heard_by=heard,
+        )
+    )
+
+
+def silence_window(start: Start, observation: Observation) -> float:
+    """Seconds of silence that say something: more than two of the replication heartbeats that a replica expects."""
+    periods = [
+        s.receiver.heartbeat_period for s in observation.states.values() if s.receiver and s.receiver.heartbeat_period
+    ]
+    return 2 * max(periods, default=1.0) + 0.2
+
+
+def held(start: Start, observation: Observation) -> tuple[ServerState, ...]:
+    """The registered acknowledgers that can not receive or acknowledge anything of the old primary any more."""
+    names = registered_names(start.term, observation)
+    return tuple(
+        state
+        for name, state in sorted(observation.states.items())
+        if name in names
+        and (
+            state.receiver is None
+            or state.receiver.state == OFF
+            or (state.receiver.source_uuid not in ("", start.old_primary_uuid) and state.receiver.state == ON)
+        )
+    )
+
+
+def enough_held(start: Start, servers: Sequence[ServerState], request: Request) -> Optional[Refusal]:
+    if len(servers) >= start.required or (servers and request.accept_data_loss):
+        return None
+    return _refuse(
+        _reason(
+            "too_few_frozen",
+            f"{len(servers)} of {start.term.n} registered acknowledgers could be held; {start.required} are needed",
+            "Nothing was promoted and the receivers run again. Bring back one more acknowledger, then run again.",
+            held=[s.name for s in servers],
+            required=start.required,
+        )
+    )
+
+
+def elect(
+    request: Request,
+    start: Start,
+    servers: Sequence[ServerState],
+    members: Sequence[Member],
+    errant: Mapping[str, GtidSet],
+    *,
+    excluded: Sequence[str] = (),
+) -> Union[Elected, Refusal]:
+    """Choose among the held servers by what they *received*.
+
+    A server with errant transactions is neither candidate nor source of truth. Among those that received everything:
+    a server that is already promoted half-way (writable), then the one asked for, then the higher priority, then the
+    one with less left to apply, then the name.
+
+    :param excluded: servers whose applier failed on the way.
+    """
+    sound = [s for s in servers if not errant.get(s.name)]
+    if not sound:
+        return _refuse(
+            _reason(
+                "every_candidate_errant",
+                "every held server has transactions of its own",
+                "Compare their GTID sets by hand.",
+                errant={name: str(gtids) for name, gtids in errant.items()},
+            )
+        )
+    received = union(s.received for s in sound)
+    complete = [s for s in sound if received <= s.received]
+    if not complete:
+        return _refuse(
+            _reason(
+                "diverged",
+                "no held server received all that the others received",
+                "Compare the sets in the evidence; no server can be promoted without losing one side.",
+                lacks={s.name: str(received - s.received) for s in sound},
+            )
+        )
+    able = [s for s in complete if s.name not in excluded and not (s.applier and s.applier.delay)]
+    if not able:
+        return _refuse(
+            _reason(
+                "no_able_candidate",
+                "the servers that received everything can not apply it",
+                "Mend the applier's error on one of them, then run again. Nothing was promoted.",
+                candidates=[s.name for s in complete],
+                errors={s.name: s.applier.error for s in complete if s.applier and s.applier.error},
+            )
+        )
+    if request.primary not in (AUTO, *(s.name for s in able)):
+        return _refuse(
+            _reason(
+                "named_server_lacks_transactions",
+                f"{request.primary} did not receive everything, is excluded or was not held",
+                "Use primary: auto.",
+                complete=[s.name for s in able],
+                lacks={s.name: str(received - s.received) for s in sound if s.name == request.primary},
+            )
+        )
+    priority = {m.name: m.priority for m in members}
+    best = min(
+        able,
+        key=lambda s: (
+            not s.writable,
+            s.name != request.primary,
+            -priority.get(s.name, 0),
+            len(s.lacks_applied),
+            s.name,
+        ),
+    )
+    why = [f"received everything that {len(sound)} held servers received"]
+    if best.lacks_applied:
+        why.append(f"{len(best.lacks_applied)} transactions left to apply")
+    return Elected(best.name, best.server_uuid, received, tuple(why))
+
+
+def next_term(
+    start: Start,
+    elected: str,
+    elected_uuid: str,
+    following: Sequence[str],
+    members: Sequence[Member],
+    uuids: Mapping[str, str],
+    request: Request,
+    *,
+    proof: str,
+    run_id: str,
+) -> Union[NextTerm, Refusal]:
+    """The term row of the new primary: who may acknowledge from now on, and k.
+
+    :param following: the names of the servers that are made to follow the elected one and may acknowledge.
+    :param uuids: server_uuid by name, of the servers that answered.
+    """
+    old = {m.server_uuid: m for m in start.term.members}
+    rows = []
+    for member in members:
+        uuid = uuids.get(member.name) or next(
+            (m.server_uuid for m in start.term.members if m.name == member.name), ""
+        )
+        if not uuid:
+            continue
+        acknowledges = member.name in following or uuid == elected_uuid
+        rows.append(dataclasses.replace(member, server_uuid=uuid, acknowledges=acknowledges))
+    kept = {m.server_uuid for m in rows}
+    rows += [dataclasses.replace(m, acknowledges=False) for uuid, m in old.items() if uuid not in kept]
+    n = len([m for m in rows if m.acknowledges and m.server_uuid != elected_uuid])
+    notes = []
+    k = start.term.k
+    if n < k:
+        if request.lower_k != TO_REMAINING or not n:
+            return _refuse(
+                _reason(
+                    "too_few_acknowledgers_left",
+                    f"{elected} would have {n} acknowledgers and waits for {k}: it could acknowledge nothing",
+                    "Bring an acknowledger back; or allow lower_k: to_remaining when at least one is left.",
+                    n=n,
+                    k=k,
+                    following=list(following),
+                )
+            )
+        notes.append(f"k lowered from {k} to {n} by policy lower_k={TO_REMAINING}")
+        k = n
+    row = TermRow(
+        revision=start.term.revision + 1,
+        term=start.term.term + 1,
+        primary_uuid=elected_uuid,
+        members=tuple(rows),
+        k=k,
+        wait_point="AFTER_SYNC",
+        acknowledgement=start.term.acknowledgement,
+        no_tx_base=0,
+        proof=proof,
+        run_id=run_id,
+        reason=f"{start.mode}: {start.old_primary} to {elected}",
+    )
+    return NextTerm(row, tuple(notes))
+
+
+def may_promote(proof: Proof, request: Request) -> Optional[Refusal]:
+    """An unproven promotion needs a person's name."""
+    if proof.zero_loss == PROVEN or request.accept_data_loss:
+        return None
+    return Refusal(
+        tuple(Reason(item.code, item.message, {"claim": item.claim}, item.next_step) for item in proof.missing)
+    )
+
+
+def sentences(start: Start, observation: Observation) -> list[str]:
+    """The plan in words, for check mode and the report."""
+    who = ", ".join(start.acknowledgers)
+    if start.mode == EMERGENCY:
+        return [
+            f"lock {start.locks} of the acknowledgers {who}",
+            f"freeze: stop the receivers of {who}; at least {start.required} of {start.term.n} must stop",
+            "elect the server that received everything",
+            "apply what it received, then prove that nothing acknowledged is missing",
+            "let the other held servers follow and acknowledge it",
+            f"promote it in term {start.term.term + 1}: semi-sync first, then writable, then the term row",
+            "the keeper on the new primary takes the virtual address",
+        ]
+    return [
+        f"lock {start.locks} of the acknowledgers {who}",
+        f"let the other acknowledgers follow {start.target}",
+        f"block writes on {start.old_primary} within its budget",
+        f"wait until {start.target} has executed everything",
+        f"promote {start.target} in term {start.term.term + 1}: semi-sync first, then writable, then the term row",
+        f"{start.old_primary} follows {start.target} and acknowledges",
+        "the keeper on the new primary takes the virtual address",
+    ]
+
+
+def choose_target(
+    request: Request, start: Start, observation: Observation, diagnosis: Diagnosis
+) -> Union[str, Refusal]:
+    """The target of a planned switchover. ``may_start`` has made sure that one fits."""
+    if request.primary != AUTO:
+        return request.primary
+    answering = registered_names(start.term, observation)
+    fit = [n for n in start.acknowledgers if not _fit(n, observation, diagnosis, start.term, answering)]
+    priority = {m.name: m.priority for m in observation.members}
+    if not fit:
+        return _refuse(_reason("no_candidate", "no acknowledger is fit to take over", "Converge the cluster first."))
+    return min(fit, key=lambda n: (-priority.get(n, 0), len(observation.states[n].lacks_applied), n))
+
+
+def moved_ahead(start: Start, target: str) -> tuple[str, ...]:
+    """The acknowledgers that may follow the target before writes are blocked.
+
+    k of them, the target included, have to stay with the old primary so that its commits go on.
+    """
+    others = [name for name in start.acknowledgers if name != target]
+    spare = len(others) - max(start.term.k - 1, 0)
+    return tuple(others[: max(spare, 0)])
+
+
+def quick_enough(start: Start, blockers: Sequence[Mapping[str, Any]]) -> Optional[Refusal]:
+    """Long transactions would hold up the block of a planned switchover: say which, before anything is touched."""
+    if not blockers:
+        return None
+    return _refuse(
+        _reason(
+            "long_transactions",
+            f"{len(blockers)} transactions on {start.old_primary} are older than the time that writes may be blocked",
+            "Wait for them, or end them, then run again.",
+            transactions=[dict(b) for b in blockers],
+        )
+    )
+
+
