@@ -129,7 +129,10 @@ def parser() -> argparse.ArgumentParser:
     add("engine", "only make sure that a Docker engine answers", start_engine)
     add("inventory", "print the inventory", show_inventory)
     add("collections", "make and print the collections path of this checkout", tree)
-    for name, text in (("ssh", "log in to a host, or run a command there, by SSH"), ("exec", "the same, past the network")):
+    for name, text in (
+        ("ssh", "log in to a host, or run a command there, by SSH"),
+        ("exec", "the same, past the network"),
+    ):
         command = add(name, text, shell)
         command.add_argument("host")
         command.add_argument("remote", nargs=argparse.REMAINDER)

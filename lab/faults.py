@@ -273,7 +273,9 @@ def _isolate(target: Target, arriving: list[str], leaving: list[str]) -> None:
     _drop_table(target, ISOLATE_TABLE)
     script = [f"add table netdev {ISOLATE_TABLE}"]
     for chain, hook, allowed in (("arriving", "ingress", arriving), ("leaving", "egress", leaving)):
-        script.append(f"add chain netdev {ISOLATE_TABLE} {chain} {{ type filter hook {hook} device eth0 priority -400; }}")
+        script.append(
+            f"add chain netdev {ISOLATE_TABLE} {chain} {{ type filter hook {hook} device eth0 priority -400; }}"
+        )
         script += [f"add rule netdev {ISOLATE_TABLE} {chain} {rule} accept" for rule in allowed]
         script.append(f"add rule netdev {ISOLATE_TABLE} {chain} counter drop")
     _nft(target, ";".join(script))

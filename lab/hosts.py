@@ -41,6 +41,16 @@ class HostStatus:
     mysql: str
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What every host of a lab is made with."""
+
+    client: DockerClient
+    image: str
+    where: Addresses
+    public_key: str
+
+
 def names(client: DockerClient, config: Config) -> list[str]:
     """The hosts asked for and those that exist: a lab grows until `down`."""
     existing = {container.labels[labels.HOST] for container in containers(client, config)}
@@ -65,7 +75,7 @@ def execute(target: Container, command: list[str], check: bool = True) -> str:
         code, output = target.exec_run(command)
     except docker.errors.APIError as error:
         raise LabError(f"{target.name}: cannot run {command[0]}: {error.explanation}; see: make lab-status") from error
-    text = output.decode(errors="replace").strip()
+    text = (output if isinstance(output, bytes) else b"".join(output)).decode(errors="replace").strip()
     if check and code != 0:
         raise LabError(f"{target.name}: {' '.join(command)[:120]} failed ({code}): {text[-300:]}")
     return text
@@ -88,10 +98,8 @@ def ensure_network(client: DockerClient, config: Config) -> Network:
     found = find_network(client, config)
     if found is not None:
         return found
-    if config.subnet:
-        candidates = [network.wanted_subnet(config.subnet)]
-    else:
-        candidates = network.free_subnets(_taken(client))
+    wanted = [network.wanted_subnet(config.subnet)] if config.subnet else []
+    candidates = wanted or network.free_subnets(_taken(client))
     ipv6: IPv6Network | None = network.ula(config.name)
     if not Path("/proc/net/if_inet6").exists():
         ipv6 = None
@@ -149,28 +157,28 @@ def up(client: DockerClient, config: Config, write_inventory: Callable[[Addresse
     net = ensure_network(client, config)
     net.reload()
     where = addresses(net)
+    recipe = Recipe(client, image_name, where, public_key)
     hosts = names(client, config)
     for host in hosts:  # one at a time: mounting loops is not worth racing for
         if host.startswith("db"):
             disks.ensure(client, config, host)
     with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
-        list(pool.map(lambda host: _up_one(client, config, host, image_name, where, public_key), hosts))
+        list(pool.map(lambda host: _up_one(config, host, recipe), hosts))
     write_inventory(where, hosts)
     with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
         list(pool.map(lambda host: wait_ready(client, config, host, where), hosts))
     say(f"{len(hosts)} hosts are up: {', '.join(hosts)}")
 
 
-def _up_one(
-    client: DockerClient, config: Config, host: str, image_name: str, where: Addresses, public_key: str
-) -> None:
+def _up_one(config: Config, host: str, recipe: Recipe) -> None:
+    client = recipe.client
     try:
         target = client.containers.get(config.container(host))
     except docker.errors.NotFound:
-        target = _create(client, config, host, image_name, where)
-        install_key(target, public_key)
+        target = _create(config, host, recipe)
+        install_key(target, recipe.public_key)
     target.reload()
-    if image_name not in target.attrs["Config"]["Image"]:
+    if target.attrs["Config"]["Image"] != recipe.image:
         say(f"{host} runs an older image ({target.attrs['Config']['Image']}); renew with: make lab-down lab-up")
     if target.status == "paused":
         target.unpause()
@@ -179,10 +187,11 @@ def _up_one(
             target.start()
         except docker.errors.APIError as error:
             raise LabError(f"{host} does not start: {error.explanation}; try: make lab-down lab-up") from error
-        say(f"{host} starts ({where.host(host)})")
+        say(f"{host} starts ({recipe.where.host(host)})")
 
 
-def _create(client: DockerClient, config: Config, host: str, image_name: str, where: Addresses) -> Container:
+def _create(config: Config, host: str, recipe: Recipe) -> Container:
+    client, where = recipe.client, recipe.where
     binds = []
     if host.startswith("db"):
         binds.append(f"{disks.ensure(client, config, host)}:/var/lib/mysql")
@@ -196,7 +205,7 @@ def _create(client: DockerClient, config: Config, host: str, image_name: str, wh
         ipv4_address=str(where.host(host)), ipv6_address=str(v6) if v6 else None, mac_address=where.mac(host)
     )
     made = client.api.create_container(
-        image_name,
+        recipe.image,
         name=config.container(host),
         hostname=host,
         environment={"LAB_CONTAINER": config.container(host), "container": "docker"},
@@ -211,7 +220,7 @@ def _create(client: DockerClient, config: Config, host: str, image_name: str, wh
             # Fixed names rather than Docker's DNS: that one forgets a host the moment it is gone.
             extra_hosts={other: str(where.host(other)) for other in everybody if other != host},
         ),
-        networking_config=client.api.create_networking_config({config.name: endpoint}),
+        networking_config=client.api.create_networking_config({config.name: endpoint}),  # type: ignore[arg-type]
     )
     return client.containers.get(made["Id"])
 
@@ -245,7 +254,9 @@ def wait_ready(client: DockerClient, config: Config, host: str, where: Addresses
             raise LabError(f"{host} ended while booting; read: docker logs {target.name}")
         return system_state(target) in ("running", "degraded")
 
-    wait_until(booted, deadline=BOOT_SECONDS, what=f"{host} booting", hint=f"read: docker logs {target.name}", every=0.3)
+    wait_until(
+        booted, deadline=BOOT_SECONDS, what=f"{host} booting", hint=f"read: docker logs {target.name}", every=0.3
+    )
     if system_state(target) == "degraded":
         failed = execute(target, ["systemctl", "list-units", "--failed", "--plain", "--no-legend"], check=False)
         say(f"{host} is up, but not all of it: {' '.join(failed.split())}")

@@ -112,7 +112,7 @@ def purge(client: DockerClient) -> None:
     """Remove every lab image that no container uses."""
     for image in client.images.list(filters={"label": LABEL}):
         try:
-            client.images.remove(image.id)
+            client.images.remove(str(image.id))
             say(f"removed image {image.tags}")
         except docker.errors.APIError as error:
             say(f"image {image.tags} stays: {error.explanation}")

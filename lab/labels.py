@@ -16,6 +16,6 @@ def labels(config: Config, host: str | None = None) -> dict[str, str]:
     return found
 
 
-def selector(config: Config) -> dict[str, list[str]]:
+def selector(config: Config) -> dict[str, str | list[str] | bool]:
     """A filter that finds this lab's objects and no other's."""
     return {"label": [f"{key}={value}" for key, value in labels(config).items()]}

@@ -36,4 +36,6 @@ def choose(rows: list[str]) -> str:
 def proxy_options() -> list[str]:
     """The proxy settings of this machine's apt, as lines of apt.conf."""
     dump = run(["apt-config", "dump", "Acquire"], timeout=60, hint=HINT)
-    return [line for line in dump.splitlines() if line.lower().startswith(("acquire::http::proxy", "acquire::https::proxy"))]
+    return [
+        line for line in dump.splitlines() if line.lower().startswith(("acquire::http::proxy", "acquire::https::proxy"))
+    ]
