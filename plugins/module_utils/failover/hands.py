@@ -219,7 +219,9 @@ class Hands:
         return gtids <= threads.executed, threads.executed, threads.applier_message if threads.applier_error else ""
 
     # --- following ---------------------------------------------------------------------------------------------------
-    def follow(self, states: Sequence[ServerState], target: Member, *, acknowledge: bool) -> dict[str, Optional[HaError]]:
+    def follow(
+        self, states: Sequence[ServerState], target: Member, *, acknowledge: bool
+    ) -> dict[str, Optional[HaError]]:
         """Make these servers follow the target, in parallel, without losing a relay log."""
 
         def one(state: ServerState) -> Callable[[Session], bool]:
@@ -327,9 +329,7 @@ class Hands:
         def interrupt() -> None:
             if done.wait(budget):
                 return
-            killer = Session.connect(
-                name, member.host, member.port, self._members.login, within=self._deadline
-            )
+            killer = Session.connect(name, member.host, member.port, self._members.login, within=self._deadline)
             try:
                 killer.execute(f"KILL QUERY {int(thread)}", within=self._deadline)
             finally:

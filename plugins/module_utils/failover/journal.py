@@ -91,21 +91,16 @@ class Journal:
         os.pwrite(self._lock, note.encode(), 0)
 
     def unfinished(self) -> Optional[Unfinished]:
-        """The newest interrupted run of this cluster, if any."""
-        found: Optional[Unfinished] = None
-        newest = -1.0
-        for name in os.listdir(self.directory):
+        """The newest interrupted run of this cluster, if any. Run ids sort by time."""
+        names = (name for name in os.listdir(self.directory) if name.endswith(".jsonl"))
+        for name in sorted(names, reverse=True):
             path = os.path.join(self.directory, name)
-            if not name.endswith(".jsonl") or path == self.path:
-                continue
-            modified = os.stat(path).st_mtime
-            if modified <= newest:
+            if path == self.path:
                 continue
             records = _read(path)
-            newest = modified
-            ended = not records or records[-1]["what"] == END
-            found = None if ended else Unfinished(name[: -len(".jsonl")], path, records)
-        return found
+            if records and records[-1]["what"] != END:
+                return Unfinished(name[: -len(".jsonl")], path, records)
+        return None
 
     def write(self, what: str, **values: Any) -> None:
         """Append one record and put it on disk.

@@ -439,9 +439,7 @@ def next_term(
     old = {m.server_uuid: m for m in start.term.members}
     rows = []
     for member in members:
-        uuid = uuids.get(member.name) or next(
-            (m.server_uuid for m in start.term.members if m.name == member.name), ""
-        )
+        uuid = uuids.get(member.name) or next((m.server_uuid for m in start.term.members if m.name == member.name), "")
         if not uuid:
             continue
         acknowledges = member.name in following or uuid == elected_uuid
@@ -550,5 +548,3 @@ def quick_enough(start: Start, blockers: Sequence[Mapping[str, Any]]) -> Optiona
             transactions=[dict(b) for b in blockers],
         )
     )
-
-

@@ -156,10 +156,12 @@ class Procedure:
         return self.report
 
     def _locked_here(self) -> Report:
-        unfinished = self.journal.unfinished()
         with self._phase("observe"):
             observation, diagnosis = self._look()
-        if unfinished:
+        while True:
+            unfinished = self.journal.unfinished()
+            if unfinished is None:
+                break
             self.report.resumed = unfinished.run_id
             settled = self._take_up(unfinished, observation, diagnosis)
             if settled:
@@ -243,14 +245,6 @@ class Procedure:
             self.hands.keep_locks()
             after = self.hands.observe(list(start.acknowledgers))
             refusal = plan.enough_held(start, plan.held(start, after), self.request)
-            newer = after.term
-            if newer and (newer.term, newer.revision) > (start.term.term, start.term.revision):
-                raise HaError(
-                    "term_changed",
-                    f"term {newer.term} revision {newer.revision} appeared meanwhile",
-                    evidence={"expected": start.term.revision, "seen": newer.revision},
-                    next_step="Run again: another run acted.",
-                )
             if refusal:
                 self._undo_freeze()
                 self._refuse(refusal)
@@ -325,6 +319,15 @@ class Procedure:
                 evidence={"member": elected.name},
                 next_step="Run again: another server will be elected if enough are held.",
             )
+        if now.term and now.term.revision > start.term.revision:
+            # It lay unapplied in a relay log: who may acknowledge has changed, so all that was counted is void.
+            self._undo_freeze()
+            raise HaError(
+                "term_changed",
+                f"a newer term row came to light on {elected.name}: revision {now.term.revision}",
+                evidence={"gone_by": start.term.revision, "seen": now.term.revision},
+                next_step="Run again: it is applied now and will be gone by.",
+            )
         held = tuple(now if s.name == elected.name else s for s in plan.held(start, frozen))
         testimony = judge(start.term, now, held)
         facts = proofs.gather(start.term, now, held, testimony, at=self.hands.wall())
@@ -337,7 +340,9 @@ class Procedure:
         proof = evidence.proof
         self._state_proof(proof)
         refusal = plan.may_promote(proof, self.request)
-        others = [s for s in frozen.states.values() if s.name != elected.name and not self._errant(frozen, start).get(s.name)]
+        others = [
+            s for s in frozen.states.values() if s.name != elected.name and not self._errant(frozen, start).get(s.name)
+        ]
         following = [s.name for s in others if s.received <= elected.received]
         uuids = {s.name: s.server_uuid for s in frozen.states.values()}
         decision = plan.next_term(
@@ -652,7 +657,9 @@ class Procedure:
         followers = [
             s
             for s in observation.states.values()
-            if s.name != elected.name and s.received <= elected.received | state.received and not s.writable
+            if s.name != elected.name
+            and s.received <= elected.received | state.received
+            and not s.writable
             and (s.name in start.acknowledgers or (start.mode == PLANNED and s.name == start.old_primary))
         ]
         for server in followers:
@@ -769,5 +776,3 @@ def _start_from_record(record: Mapping[str, Any]) -> Start:
     values["acknowledgers"] = tuple(values["acknowledgers"])
     values["needs_silence"] = tuple(values["needs_silence"])
     return Start(**values)
-
-

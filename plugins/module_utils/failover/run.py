@@ -20,8 +20,9 @@ from .procedure import Procedure, Report
 
 
 def new_run_id() -> str:
-    """Sortable by time, and unique: ``20261121T031500Z-1f2e3d4c``."""
-    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+    """Sortable by time, and unique: ``20261121T031500.123Z-1f2e3d4c``."""
+    now = time.time()
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(now))}.{int(now * 1000) % 1000:03d}Z-{uuid.uuid4().hex[:8]}"
 
 
 def fail_over(
@@ -51,9 +52,7 @@ def fail_over(
     hands = Hands(pool, cluster, replication, deadline=request.deadline)
     journal = Journal(journal_directory, cluster, run_id)
     try:
-        return Procedure(
-            hands, members, request, journal, acknowledgement=acknowledgement, check_only=check_only
-        ).run()
+        return Procedure(hands, members, request, journal, acknowledgement=acknowledgement, check_only=check_only).run()
     except HaError as error:
         error.evidence.setdefault("run_id", run_id)
         raise

@@ -251,9 +251,7 @@ class Session:
                 cursor.execute(sql, tuple(values) or None)
                 rows = cursor.fetchall()
         except (pymysql.err.MySQLError, OSError) as error:
-            raise self._failure(error, sql, time.monotonic() - started, within, secret) from (
-                None if secret else error
-            )
+            raise self._failure(error, sql, time.monotonic() - started, within, secret) from (None if secret else error)
         return [{key: _plain(value) for key, value in row.items()} for row in rows]
 
     def execute(self, sql: str, values: Sequence[Any] = (), *, within: float, secret: bool = False) -> None:

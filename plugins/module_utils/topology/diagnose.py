@@ -120,9 +120,7 @@ def primary_of_record(observation: Observation) -> tuple[Optional[str], str]:
     if len(writable) == 1:
         return writable[0].name, writable[0].server_uuid
     if not writable:
-        followed = {
-            (s.receiver.source_host, s.receiver.source_uuid) for s in observation.states.values() if s.receiver
-        }
+        followed = {(s.receiver.source_host, s.receiver.source_uuid) for s in observation.states.values() if s.receiver}
         for member in observation.members:
             state = observation.states.get(member.name)
             uuid = state.server_uuid if state else ""
@@ -351,9 +349,7 @@ def uncertain(
     if semi.wait_point != "AFTER_SYNC":
         doubts.append(f"{primary.name} waits at {semi.wait_point}, not AFTER_SYNC")
     if semi.no_tx > term.no_tx_base:
-        doubts.append(
-            f"{primary.name} committed {semi.no_tx - term.no_tx_base} transactions without acknowledgement"
-        )
+        doubts.append(f"{primary.name} committed {semi.no_tx - term.no_tx_base} transactions without acknowledgement")
     if semi.timeout_ms < settings.MAXIMUM_TIMEOUT_MS:
         doubts.append(f"{primary.name} would stop waiting after {semi.timeout_ms} ms")
     if not semi.wait_no_replica:

@@ -93,7 +93,9 @@ def _inside(level: str, primary: Member, acknowledgers: Iterable[Member]) -> tup
     return tuple(m.name for m in acknowledgers if m.city == primary.city)
 
 
-def state(primary: Member, acknowledgers: Iterable[Member], k: int, acknowledgement: str = "disk") -> DurabilityStatement:
+def state(
+    primary: Member, acknowledgers: Iterable[Member], k: int, acknowledgement: str = "disk"
+) -> DurabilityStatement:
     """What the cluster survives without loss, per disaster level.
 
     A level with a acknowledgers inside it is survived exactly when the n - a others still reach ``freeze_required``:

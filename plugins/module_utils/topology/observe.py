@@ -20,9 +20,7 @@ from ..server.state import FAILED, REFUSED, TIMED_OUT, Answer, Member, NoAnswer,
 Result = TypeVar("Result")
 
 
-def in_parallel(
-    work: Mapping[str, Callable[[], Result]], *, within: float
-) -> dict[str, "Result | HaError | None"]:
+def in_parallel(work: Mapping[str, Callable[[], Result]], *, within: float) -> dict[str, "Result | HaError | None"]:
     """Run one function for each name, in threads of their own.
 
     :returns: for each name its result, the ``HaError`` it raised, or ``None`` when it had not ended by the deadline.

@@ -5,7 +5,8 @@ A fact is something one server said at one time. The proof holds when, for the t
 its facts. Take any one away and the result is ``unproven``, and ``missing`` says which claim and what would make it
 provable.
 
-    registered  the term row with n members that may acknowledge and k, the same newest one on every server held
+    registered  the term row with n members that may acknowledge, and k: the newest one that the elected server holds
+                when it has applied everything, so no later row can exist that was acknowledged
     frozen      at least n - k + 1 of those have a stopped receiver          (revocation and containment: durability)
     kept        each of them still holds what it acknowledged               (relay_log_recovery=OFF and the other
                                                                              settings that safety rests on)
@@ -102,13 +103,13 @@ def gather(
     """
     registered = {m.server_uuid for m in term.acknowledgers}
     facts = []
+    if elected.term and elected.term.revision == term.revision:
+        seen = {"term": term.term, "revision": term.revision, "n": term.n, "k": term.k}
+        facts.append(Fact("registered", elected.server_uuid, seen, at))
     for server in held:
         if server.server_uuid not in registered:
             continue
         uuid = server.server_uuid
-        if server.term and (server.term.term, server.term.revision) <= (term.term, term.revision):
-            seen = {"term": server.term.term, "revision": server.term.revision}
-            facts.append(Fact("registered", uuid, seen, at))
         if server.receiver is None or server.receiver.state == OFF or not server.follows(term.primary_uuid):
             state = server.receiver.state if server.receiver else "NONE"
             facts.append(Fact("frozen", uuid, {"receiver": state, "received": str(server.received)}, at))
@@ -145,8 +146,8 @@ def prove(
 
     names = {s.server_uuid: s.name for s in held}
     frozen = by_claim["frozen"]
-    if not term.n or not term.k or not by_claim["registered"]:
-        lacking("registered", "acknowledgers_unknown", "no term row says who may have acknowledged")
+    if not term.n or not term.k or elected.server_uuid not in by_claim["registered"]:
+        lacking("registered", "acknowledgers_unknown", f"{elected.name} does not hold the term row that was gone by")
     if len(frozen) < required:
         lacking(
             "frozen",
@@ -156,8 +157,6 @@ def prove(
     for uuid in sorted(frozen):
         server = next((s for s in held if s.server_uuid == uuid), None)
         name = names.get(uuid, uuid)
-        if uuid not in by_claim["registered"]:
-            lacking("registered", "term_not_seen", f"{name} does not hold the term row in force")
         if uuid not in by_claim["kept"]:
             what = ", ".join(_unsafe(server, term)) if server else "unknown"
             lacking("kept", "unsafe_settings", f"{name} may not have kept what it acknowledged: {what}")

@@ -20,9 +20,7 @@ def as_result(observation: Observation, diagnosis: Diagnosis) -> dict[str, Any]:
         "primary_uuid": diagnosis.primary_uuid,
         "term": _term(diagnosis),
         "durability": durability_as_result(diagnosis.durability),
-        "servers": {
-            name: _server(observation.answers[name], verdict) for name, verdict in diagnosis.servers.items()
-        },
+        "servers": {name: _server(observation.answers[name], verdict) for name, verdict in diagnosis.servers.items()},
         "errant": {name: str(gtids) for name, gtids in diagnosis.errant.items()},
         "summary": summary(observation, diagnosis),
         "observed_at": observation.wall,
@@ -94,7 +92,9 @@ def summary(observation: Observation, diagnosis: Diagnosis) -> list[str]:
     lines = [head]
     width = max((len(name) for name in diagnosis.servers), default=0)
     for name, verdict in diagnosis.servers.items():
-        lines.append(f"  {name:<{width}}  {verdict.verdict:<20} {_details(observation.answers[name], verdict)}".rstrip())
+        lines.append(
+            f"  {name:<{width}}  {verdict.verdict:<20} {_details(observation.answers[name], verdict)}".rstrip()
+        )
     if diagnosis.durability:
         for level in diagnosis.durability.levels:
             answer = "survived without loss" if level.survived else f"NOT survived (needs k={level.k_required})"

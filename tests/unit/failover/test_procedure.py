@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The failover procedure on a simulated cluster, interrupted at every boundary.
+
+The invariants are those of the design: no acknowledged transaction is missing on the final primary; a deposed primary
+never acknowledges; a run that is killed anywhere and run again converges; an unprovable situation promotes nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable, Optional
+
+import pytest
+
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.journal import Journal
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.plan import EMERGENCY, PLANNED, Request
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.procedure import (
+    Procedure,
+    Refused,
+    Report,
+)
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import CONNECTING, OFF, ON
+
+from .simulated import Cluster, Hands, Killed
+
+Adversary = Optional[Callable[[Cluster], None]]
+RUNS = iter(range(10**9))
+
+
+def run(cluster: Cluster, request: Request, directory: Path, **hands: object) -> Report:
+    journal = Journal(str(directory), "ledger", f"run-{next(RUNS):09d}")
+    return Procedure(Hands(cluster, **hands), cluster.members, request, journal).run()  # type: ignore[arg-type]
+
+
+def boundaries(make: Callable[[], Cluster], request: Request, directory: Path) -> int:
+    """How many places there are to be interrupted at."""
+    journal = Journal(str(directory), "ledger", f"run-{next(RUNS):09d}")
+    hands = Hands(make())
+    Procedure(hands, hands.cluster.members, request, journal).run()
+    return hands.boundaries
+
+
+def everybody_commits(cluster: Cluster) -> None:
+    """Whoever believes itself writable tries; commits that waited are answered when they can be."""
+    cluster.revive_receivers()
+    cluster.settle_waiting()
+    for server in cluster.open_primaries():
+        cluster.commit(server.name)
+
+
+def after_crash(size: int = 3, k: int = 1) -> Cluster:
+    cluster = Cluster(size, k)
+    cluster.commit("db1")
+    cluster.beat("db1")
+    cluster.kill("db1")
+    return cluster
+
+
+def after_cut(size: int = 3, k: int = 1) -> Cluster:
+    """The control host can not reach the primary, which is alive, and its replicas have lost it for now."""
+    cluster = Cluster(size, k)
+    cluster.beat("db1")
+    cluster.servers["db1"].reachable = False
+    for server in cluster.servers.values():
+        if server.receiver == ON:
+            server.receiver = CONNECTING
+    return cluster
+
+
+def check(cluster: Cluster, new_primary: str) -> None:
+    assert cluster.lost(new_primary) == []
+    writable = [s.name for s in cluster.open_primaries() if s.reachable]
+    assert writable == [new_primary]
+    term = cluster.term_of(cluster.servers[new_primary])
+    assert term is not None and term.primary_uuid == cluster.servers[new_primary].uuid
+    assert cluster.commit(new_primary), "the new primary acknowledges nothing"
+    deposed_after = False
+    for name in cluster.acknowledged_by:
+        deposed_after = deposed_after or name == new_primary
+        assert not (deposed_after and name != new_primary), f"{name} acknowledged after {new_primary} did"
+
+
+def test_a_crash_is_failed_over_and_proven(tmp_path: Path) -> None:
+    cluster = after_crash()
+    report = run(cluster, Request(EMERGENCY), tmp_path)
+    assert (report.zero_loss, report.new_primary, report.term, report.n, report.k) == ("proven", "db2", 2, 1, 1)
+    assert report.proof["required"] == 2 and report.proof["frozen"] == ["db2", "db3"]
+    check(cluster, "db2")
+
+
+def test_the_server_that_received_most_is_elected(tmp_path: Path) -> None:
+    cluster = Cluster()
+    cluster.servers["db2"].receiver = CONNECTING
+    cluster.commit("db1")
+    cluster.beat("db1")
+    cluster.kill("db1")
+    report = run(cluster, Request(EMERGENCY), tmp_path)
+    assert report.new_primary == "db3"
+    check(cluster, "db3")
+
+
+def test_a_slow_applier_is_waited_for(tmp_path: Path) -> None:
+    cluster = Cluster()
+    for name in ("db2", "db3"):
+        cluster.servers[name].applier_slow = True
+    for _ in range(20):
+        cluster.commit("db1")
+    cluster.beat("db1")
+    cluster.kill("db1")
+    check(cluster, run(cluster, Request(EMERGENCY), tmp_path).new_primary)
+
+
+def test_a_broken_applier_gives_way_to_the_next_equal_server(tmp_path: Path) -> None:
+    cluster = Cluster()
+    cluster.servers["db2"].applier_error = "duplicate key"
+    cluster.beat("db1")
+    cluster.kill("db1")
+    assert cluster.servers["db2"].relay - cluster.servers["db2"].executed
+    report = run(cluster, Request(EMERGENCY), tmp_path)
+    assert report.new_primary == "db3"
+
+
+def test_a_live_primary_is_not_deposed_by_an_emergency(tmp_path: Path) -> None:
+    with pytest.raises(Refused) as refused:
+        run(Cluster(), Request(EMERGENCY), tmp_path)
+    assert refused.value.code == "primary_alive"
+
+
+def test_one_replica_missing_refuses_and_lets_the_other_run_again(tmp_path: Path) -> None:
+    cluster = after_crash()
+    cluster.servers["db3"].mysqld = "dead"
+    with pytest.raises(Refused) as refused:
+        run(cluster, Request(EMERGENCY), tmp_path)
+    assert refused.value.code == "too_few_acknowledgers"
+    assert cluster.servers["db2"].receiver == CONNECTING
+    assert cluster.open_primaries() == []
+
+
+def test_k_of_two_survives_one_more_loss(tmp_path: Path) -> None:
+    cluster = after_crash(size=5, k=2)
+    cluster.servers["db4"].mysqld = "dead"
+    report = run(cluster, Request(EMERGENCY), tmp_path)
+    assert report.zero_loss == "proven" and report.k == 2
+    check(cluster, report.new_primary)
+
+
+def test_accepted_loss_is_written_down(tmp_path: Path) -> None:
+    cluster = after_crash(size=4, k=1)
+    cluster.servers["db4"].mysqld = "dead"
+    report = run(cluster, Request(EMERGENCY, accept_data_loss="a.person"), tmp_path)
+    assert (report.zero_loss, report.accepted_by) == ("unproven", "a.person")
+    term = cluster.term_of(cluster.servers[report.new_primary])
+    assert term is not None and term.proof == "unproven"
+
+
+@pytest.mark.parametrize(
+    ("damage", "code"),
+    [
+        (lambda c: setattr(c.servers["db1"], "source_enabled", False), "semi_sync_was_off"),
+        (lambda c: setattr(c.servers["db1"], "no_tx", 7), "semi_sync_had_degraded"),
+        (lambda c: c.servers["db2"].settings.update(relay_log_recovery="ON"), "unsafe_settings"),
+        (lambda c: setattr(c, "now", c.now + 60), "semi_sync_unobserved"),
+    ],
+    ids=["semi-sync off", "degraded", "relay log thrown away at restarts", "keeper silent"],
+)
+def test_what_can_not_be_proven_is_not_promoted(tmp_path: Path, damage: Callable[[Cluster], None], code: str) -> None:
+    cluster = Cluster()
+    damage(cluster)
+    if code != "semi_sync_unobserved":
+        cluster.beat("db1")
+    cluster.commit("db1")
+    cluster.kill("db1")
+    with pytest.raises(Refused) as refused:
+        run(cluster, Request(EMERGENCY), tmp_path)
+    assert code in refused.value.refusal.codes
+    assert cluster.open_primaries() == []
+    assert all(cluster.servers[n].receiver == CONNECTING for n in ("db2", "db3")), "the freeze was not undone"
+
+
+def test_a_hung_primary_is_told_from_a_cut_controller(tmp_path: Path) -> None:
+    hung = Cluster()
+    hung.beat("db1")
+    hung.servers["db1"].mysqld = "hung"
+    check(hung, run(hung, Request(EMERGENCY), tmp_path / "hung").new_primary)
+
+    cut = Cluster()
+    cut.servers["db1"].reachable = False
+
+    def primary_goes_on(cluster: Cluster) -> None:
+        cluster.beat("db1")
+
+    with pytest.raises(Refused) as refused:
+        run(cut, Request(EMERGENCY), tmp_path / "cut", adversary=primary_goes_on)
+    assert refused.value.code == "primary_alive_elsewhere"
+    assert all(cut.servers[n].receiver == ON for n in ("db2", "db3"))
+
+
+def test_a_planned_switchover_turns_the_old_primary_around(tmp_path: Path) -> None:
+    cluster = Cluster()
+    report = run(cluster, Request(PLANNED, primary="db3"), tmp_path)
+    assert (report.new_primary, report.zero_loss, report.n) == ("db3", "proven", 2)
+    old = cluster.servers["db1"]
+    assert (old.source, old.receiver, old.replica_enabled, old.source_enabled) == ("db3", ON, True, False)
+    check(cluster, "db3")
+
+
+@pytest.mark.parametrize(("size", "k"), [(3, 1), (3, 2), (4, 2), (5, 3), (2, 1)])
+def test_planned_switchovers_keep_k(tmp_path: Path, size: int, k: int) -> None:
+    cluster = Cluster(size, k)
+    report = run(cluster, Request(PLANNED), tmp_path)
+    assert report.k == k
+    check(cluster, report.new_primary)
+
+
+def test_a_switchover_that_is_asked_for_twice_changes_nothing_the_second_time(tmp_path: Path) -> None:
+    cluster = Cluster()
+    assert run(cluster, Request(PLANNED, primary="db2"), tmp_path).changed
+    assert not run(cluster, Request(PLANNED, primary="db2"), tmp_path).changed
+
+
+def test_a_switchover_that_can_not_block_writes_is_rolled_back(tmp_path: Path) -> None:
+    class Busy(Hands):
+        def close_writes(self, name: str, budget: float) -> None:
+            raise HaError("writes_not_blocked", "a commit waits")
+
+    cluster = Cluster()
+    journal = Journal(str(tmp_path), "ledger", "busy")
+    with pytest.raises(HaError) as error:
+        Procedure(Busy(cluster), cluster.members, Request(PLANNED, primary="db2"), journal).run()
+    assert error.value.code == "writes_not_blocked"
+    assert cluster.servers["db1"].writable
+    assert cluster.servers["db3"].source == "db1"
+
+
+def test_a_plan_in_check_mode_touches_nothing(tmp_path: Path) -> None:
+    cluster = after_crash()
+    before = {n: vars(s).copy() for n, s in cluster.servers.items()}
+    journal = Journal(str(tmp_path / "none"), "ledger", "check")
+    report = Procedure(Hands(cluster), cluster.members, Request(EMERGENCY), journal, check_only=True).run()
+    assert report.plan and report.changed
+    assert before == {n: vars(s) for n, s in cluster.servers.items()}
+    assert not (tmp_path / "none").exists()
+
+
+# --- every interrupted prefix --------------------------------------------------------------------------------------------
+SITUATIONS: dict[str, tuple[Callable[[], Cluster], Request, Adversary]] = {
+    "crash, n=2 k=1": (after_crash, Request(EMERGENCY), everybody_commits),
+    "crash, n=4 k=2": (lambda: after_crash(5, 2), Request(EMERGENCY), everybody_commits),
+    "switchover, n=2 k=1": (Cluster, Request(PLANNED, primary="db2"), everybody_commits),
+    "switchover, n=2 k=2": (lambda: Cluster(3, 2), Request(PLANNED, primary="db2"), everybody_commits),
+    "switchover, n=4 k=2": (lambda: Cluster(5, 2), Request(PLANNED, primary="db4"), everybody_commits),
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_a_run_killed_anywhere_and_run_again_converges(tmp_path: Path, situation: str) -> None:
+    make, request, adversary = SITUATIONS[situation]
+    count = boundaries(make, request, tmp_path / "count")
+    assert count > 10
+    for place in range(count):
+        cluster = make()
+        directory = tmp_path / str(place)
+        with pytest.raises(Killed):
+            run(cluster, request, directory, kill_at=place, adversary=adversary)
+        report = run(cluster, request, directory, adversary=adversary)
+        check(cluster, report.new_primary)
+
+
+@pytest.mark.parametrize("situation", ["crash, n=2 k=1", "switchover, n=2 k=1"])
+def test_a_run_killed_twice_converges(tmp_path: Path, situation: str) -> None:
+    make, request, adversary = SITUATIONS[situation]
+    count = boundaries(make, request, tmp_path / "count")
+    for first in range(count):
+        for second in range(0, count, 3):
+            cluster = make()
+            directory = tmp_path / f"{first}-{second}"
+            with pytest.raises(Killed):
+                run(cluster, request, directory, kill_at=first, adversary=adversary)
+            try:
+                report = run(cluster, request, directory, kill_at=second, adversary=adversary)
+            except Killed:
+                report = run(cluster, request, directory, adversary=adversary)
+            check(cluster, report.new_primary)
+
+
+def test_the_primary_that_wakes_up_at_any_moment_loses_nothing(tmp_path: Path) -> None:
+    """Cut off from the control host, its replicas trying to reach it, it comes back at each boundary in turn."""
+    for place in range(40):
+        cluster = after_cut()
+        seen = {"boundaries": 0}
+
+        def wakes(cluster: Cluster, place: int = place, seen: dict[str, int] = seen) -> None:
+            seen["boundaries"] += 1
+            if seen["boundaries"] > place:
+                everybody_commits(cluster)
+
+        try:
+            report = run(cluster, Request(EMERGENCY), tmp_path / str(place), adversary=wakes)
+        except Refused:
+            continue
+        assert cluster.lost(report.new_primary) == []
+        assert "db1" not in cluster.acknowledged_by[cluster.acknowledged_by.index(report.new_primary) :]
+
+
+# --- the checks can fail --------------------------------------------------------------------------------------------------
+def test_mutant_electing_without_freezing_loses_an_acknowledged_transaction(tmp_path: Path) -> None:
+    class Careless(Hands):
+        def stop_receivers(self, names):  # type: ignore[no-untyped-def]
+            self.cluster.now += 0.001
+            for name in names:
+                # It says OFF and is not: what a receiver in state Connecting does that nobody stopped.
+                self.cluster.servers[name].receiver = OFF
+            self.pretended = list(names)
+            return {name: None for name in names}
+
+        def applied(self, name, gtids, wait):  # type: ignore[no-untyped-def]
+            answer = super().applied(name, gtids, wait)
+            other = next(n for n in self.pretended if n != name)
+            self.cluster.servers[other].receiver = CONNECTING
+            self.cluster.revive_receivers()
+            self.cluster.commit("db1")
+            return answer
+
+    cluster = after_cut()
+    journal = Journal(str(tmp_path), "ledger", "mutant")
+    report = Procedure(Careless(cluster), cluster.members, Request(EMERGENCY), journal).run()
+    assert cluster.lost(report.new_primary), "the check saw nothing"
+
+
+def test_mutant_opening_before_arming_acknowledges_without_an_acknowledger(tmp_path: Path) -> None:
+    class Hasty(Hands):
+        def arm(self, name, k):  # type: ignore[no-untyped-def]
+            self.cluster.servers[name].writable = True
+            self.cluster.commit(name)
+            super().arm(name, k)
+
+    cluster = after_crash()
+    for server in cluster.servers.values():
+        server.replica_enabled = False
+    journal = Journal(str(tmp_path), "ledger", "mutant")
+    Procedure(Hasty(cluster), cluster.members, Request(EMERGENCY), journal).run()
+    unsafe = cluster.acknowledged[cluster.acknowledged_by.index("db2")]
+    from .simulated import one
+
+    assert not one(*unsafe) <= cluster.servers["db1"].executed
