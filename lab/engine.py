@@ -114,16 +114,21 @@ def _pid_file() -> Path:
     return RUN_DIR / "dockerd.pid"
 
 
+def _stat(pid: int) -> list[str]:
+    """What /proc/PID/stat says after the name: the state first."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
 def _start_time(pid: int) -> str:
     """Clock ticks after boot at which a process began: tells it from a later one with the same number."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return _stat(pid)[19]
 
 
 def started_by_lab() -> int | None:
     """The pid of the engine that a lab started and that still runs."""
     try:
         pid, began = _pid_file().read_text().split()
-        same = _start_time(int(pid)) == began
+        same = _alive(int(pid)) and _start_time(int(pid)) == began
     except (OSError, ValueError):
         return None
     return int(pid) if same else None
@@ -155,4 +160,7 @@ def stop_ours() -> None:
 def _alive(pid: int) -> bool:
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    return Path(f"/proc/{pid}").exists()
+    try:
+        return _stat(pid)[0] != "Z"  # ended, though nobody has collected it yet
+    except (FileNotFoundError, ProcessLookupError):
+        return False

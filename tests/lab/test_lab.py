@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import collection_tree, config, faults, hosts, image, inventory, mirror, network, verdict
+from lab import collection_tree, config, engine, faults, hosts, image, inventory, mirror, network, verdict
 from lab.errors import LabError
 from lab.network import Addresses
 from lab.process import wait_until
@@ -200,6 +201,38 @@ def test_a_host_is_healed_before_what_is_inside_it() -> None:
 def test_every_fault_is_in_the_readme() -> None:
     text = (config.CHECKOUT / "lab" / "README.md").read_text()
     assert set(re.findall(r"^\| `([a-z_]+)", text, re.MULTILINE)) >= set(faults.FAULTS)
+
+
+# --- the engine -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that passes for an engine, in a machine-wide directory of the test's own; none answers."""
+    monkeypatch.setattr(engine, "RUN_DIR", tmp_path)
+    monkeypatch.setattr(engine, "connect", lambda: None)
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts engines")
+def test_the_engine_that_a_lab_started_is_stopped(stand_in: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    began = Path(f"/proc/{stand_in.pid}/stat").read_text().rpartition(")")[2].split()[19]
+    (tmp_path / "dockerd.pid").write_text(f"{stand_in.pid} {began}\n")
+    assert engine.started_by_lab() == stand_in.pid
+    engine.stop_ours()
+    assert engine.started_by_lab() is None
+    assert not (tmp_path / "dockerd.pid").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts engines")
+def test_a_process_that_only_has_the_same_number_is_left_alone(
+    stand_in: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "dockerd.pid").write_text(f"{stand_in.pid} 1\n")
+    engine.stop_ours()
+    assert stand_in.poll() is None
 
 
 # --- the running lab ------------------------------------------------------------------------------------------------
