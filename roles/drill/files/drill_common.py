@@ -15,9 +15,10 @@ import argparse
 import json
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any
 
 EXIT_DONE = 0
 EXIT_COULD_NOT = 1
@@ -56,7 +57,7 @@ def account_id(run: int, number: int) -> int:
     return run << _RUN_SHIFT | number
 
 
-def run_bounds(run: int) -> Tuple[int, int]:
+def run_bounds(run: int) -> tuple[int, int]:
     """First and last id (both included) that a run may use, in the ledger and among the accounts."""
     return run << _RUN_SHIFT, ((run + 1) << _RUN_SHIFT) - 1
 
@@ -80,7 +81,7 @@ def config_path(description: str) -> str:
     return str(parser.parse_args().config)
 
 
-def load_config(path: str) -> Dict[str, Any]:
+def load_config(path: str) -> dict[str, Any]:
     """Read a JSON object. Raises ConfigError, also when it holds a password that others on this host could read."""
     try:
         with open(path, encoding="utf-8") as file:
@@ -95,21 +96,21 @@ def load_config(path: str) -> Dict[str, Any]:
     return document
 
 
-def required(config: Dict[str, Any], *keys: str) -> None:
+def required(config: dict[str, Any], *keys: str) -> None:
     """Raise ConfigError that names every key that is missing."""
-    missing = sorted(key for key in keys if config.get(key) in (None, ""))
+    missing = sorted(key for key in keys if config.get(key) in (None, "", []))
     if missing:
         raise ConfigError("the configuration lacks: " + ", ".join(missing))
 
 
-def reject_unknown(config: Dict[str, Any], known: Any) -> None:
+def reject_unknown(config: dict[str, Any], known: Any) -> None:
     """Raise ConfigError for keys that nobody reads: a misspelt limit must not silently become its default."""
     unknown = sorted(set(config) - set(known))
     if unknown:
         raise ConfigError("the configuration has unknown keys: " + ", ".join(unknown))
 
 
-def positive(config: Dict[str, Any], key: str, default: float) -> float:
+def positive(config: dict[str, Any], key: str, default: float) -> float:
     """A number greater than zero, or ConfigError."""
     value = config.get(key, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
@@ -117,12 +118,12 @@ def positive(config: Dict[str, Any], key: str, default: float) -> float:
     return float(value)
 
 
-def json_line(document: Dict[str, Any]) -> str:
+def json_line(document: dict[str, Any]) -> str:
     """One JSON line with its newline. Only ASCII, so that a torn write can never be half a character."""
     return json.dumps(document, separators=(",", ":")) + "\n"
 
 
-def read_json_lines(path: str) -> Iterator[Dict[str, Any]]:
+def read_json_lines(path: str) -> Iterator[dict[str, Any]]:
     """The lines of a log; a line that is no JSON object comes as {"type": "malformed"}: counted, never guessed at."""
     with open(path, encoding="utf-8", errors="replace") as file:
         for text in file:
@@ -145,11 +146,11 @@ def write_file(path: str, text: str) -> None:
     os.replace(temporary, path)
 
 
-def write_json(path: str, document: Dict[str, Any]) -> None:
+def write_json(path: str, document: dict[str, Any]) -> None:
     """Write a document for people and programs, as a whole. Raises OSError."""
     write_file(path, json.dumps(document, indent=2, sort_keys=False) + "\n")
 
 
-def capped(identifiers: List[Any], limit: int) -> Dict[str, Any]:
+def capped(identifiers: list[Any], limit: int) -> dict[str, Any]:
     """{"count": all of them, "ids": the first `limit`}: a disaster must not make a report of a gigabyte."""
     return {"count": len(identifiers), "ids": identifiers[:limit]}

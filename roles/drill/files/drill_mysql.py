@@ -11,15 +11,21 @@ from __future__ import annotations
 import socket
 import ssl
 from dataclasses import dataclass
-from typing import Any, Dict, Optional
+from typing import Any
 
 import pymysql
+from drill_common import positive, required
 from pymysql.connections import Connection
 
-from drill_common import positive, required
-
 CONNECTION_KEYS = (
-    "user", "password", "tls", "tls_ca", "tls_verify_identity", "connect_timeout", "handshake_timeout", "read_timeout",
+    "user",
+    "password",
+    "tls",
+    "tls_ca",
+    "tls_verify_identity",
+    "connect_timeout",
+    "handshake_timeout",
+    "read_timeout",
 )
 """Configuration keys that `access_from` reads. Times in seconds."""
 
@@ -30,7 +36,7 @@ class Access:
 
     user: str
     password: str
-    tls: Optional[ssl.SSLContext]
+    tls: ssl.SSLContext | None
     connect_timeout: float
     handshake_timeout: float
     read_timeout: float
@@ -39,7 +45,7 @@ class Access:
         return f"Access(user={self.user!r})"  # the generated one would print the password
 
 
-def access_from(config: Dict[str, Any], read_timeout: float = 5.0) -> Access:
+def access_from(config: dict[str, Any], read_timeout: float = 5.0) -> Access:
     """The access that a configuration describes. Raises ConfigError, or OSError when the CA cannot be read."""
     required(config, "user", "password")
     return Access(
@@ -52,7 +58,7 @@ def access_from(config: Dict[str, Any], read_timeout: float = 5.0) -> Access:
     )
 
 
-def _tls_context(config: Dict[str, Any]) -> Optional[ssl.SSLContext]:
+def _tls_context(config: dict[str, Any]) -> ssl.SSLContext | None:
     """None without TLS; with a CA the chain is verified, and the name too if asked for; without one only encrypted."""
     authority = config.get("tls_ca")
     if not authority and not config.get("tls"):
@@ -67,7 +73,7 @@ def _tls_context(config: Dict[str, Any]) -> Optional[ssl.SSLContext]:
     return context
 
 
-def open_session(address: str, port: int, access: Access, autocommit: bool = False) -> "Connection[Any]":
+def open_session(address: str, port: int, access: Access, autocommit: bool = False) -> Connection[Any]:
     """Connect and authenticate. Raises pymysql.err.Error or OSError; leaves no socket behind when it does."""
     session = pymysql.connect(
         host=address,
@@ -84,7 +90,7 @@ def open_session(address: str, port: int, access: Access, autocommit: bool = Fal
     session.connect(_socket(address, port, access))
     # A server that accepts and then says nothing (frozen, or its address gone) must cost the short time-out; a
     # commit that waits for its acknowledgement may take the long one. PyMySQL has one setting for both.
-    session._read_timeout = access.read_timeout
+    session._read_timeout = access.read_timeout  # type: ignore[attr-defined]
     return session
 
 
@@ -104,7 +110,7 @@ def _socket(address: str, port: int, access: Access) -> socket.socket:
     return connection
 
 
-def discard(session: Optional["Connection[Any]"]) -> None:
+def discard(session: Connection[Any] | None) -> None:
     """Close a session that is not to be used again, in whatever state it is."""
     if session is None or not session.open:
         return
@@ -114,14 +120,14 @@ def discard(session: Optional["Connection[Any]"]) -> None:
         pass  # it is being thrown away because it is broken; that closing it fails adds nothing
 
 
-def error_number(error: BaseException) -> Optional[int]:
+def error_number(error: BaseException) -> int | None:
     """The server's or PyMySQL's error number; None for errors that have none (sockets, TLS)."""
     if isinstance(error, pymysql.err.Error) and error.args and isinstance(error.args[0], int):
         return error.args[0] or None
     return None
 
 
-def error_document(error: BaseException, access: Access) -> Dict[str, Any]:
+def error_document(error: BaseException, access: Access) -> dict[str, Any]:
     """{"number": int or null, "text": str}, the text cut to 200 characters and without the password."""
     parts = error.args[1:] if error_number(error) else error.args
     text = " ".join(str(part) for part in parts) or type(error).__name__

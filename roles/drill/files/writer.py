@@ -43,26 +43,41 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Optional, TextIO
+from typing import Any, Callable, TextIO
 
 import pymysql
-
 from drill_common import (
-    EXIT_BAD_CONFIG, EXIT_COULD_NOT, EXIT_DONE, MAX_RUN, MAX_WRITERS,
-    ConfigError, account_id, config_path, entry_of, json_line, load_config, positive, reject_unknown, required,
-    row_id, run_of,
+    EXIT_BAD_CONFIG,
+    EXIT_COULD_NOT,
+    EXIT_DONE,
+    MAX_RUN,
+    MAX_WRITERS,
+    ConfigError,
+    account_id,
+    config_path,
+    entry_of,
+    json_line,
+    load_config,
+    positive,
+    reject_unknown,
+    required,
+    row_id,
+    run_of,
 )
 from drill_mysql import CONNECTION_KEYS, Access, access_from, discard, error_document, error_number, open_session
 
 ACKNOWLEDGED, FAILED, UNKNOWN = "acknowledged", "failed", "unknown"
 
-ROLLED_BACK_BY_COMMIT = frozenset({
-    1205,  # ER_LOCK_WAIT_TIMEOUT: COMMIT did not get its metadata lock, before the engine prepared anything
-    1213,  # ER_LOCK_DEADLOCK: the transaction was chosen as victim and rolled back
-    1290,  # ER_OPTION_PREVENTS_STATEMENT: (super_)read_only was found ON before the engine prepared anything
-    3101,  # ER_TRANSACTION_ROLLBACK_DURING_COMMIT: Group Replication's certification said no
-})
+ROLLED_BACK_BY_COMMIT = frozenset(
+    {
+        1205,  # ER_LOCK_WAIT_TIMEOUT: COMMIT did not get its metadata lock, before the engine prepared anything
+        1213,  # ER_LOCK_DEADLOCK: the transaction was chosen as victim and rolled back
+        1290,  # ER_OPTION_PREVENTS_STATEMENT: (super_)read_only was found ON before the engine prepared anything
+        3101,  # ER_TRANSACTION_ROLLBACK_DURING_COMMIT: Group Replication's certification said no
+    }
+)
 """Answers to COMMIT itself after which nothing is committed. Errors such as 1180 (error during COMMIT), 1053
 (shutdown), 1317 (interrupted) or 3100 (a hook failed) can come after the binary log was written: not in here."""
 
@@ -75,8 +90,19 @@ BACKOFF_SECONDS = (0.01, 0.05)
 LONGEST_FLUSH_INTERVAL_MS = 20.0
 
 KNOWN_KEYS = CONNECTION_KEYS + (
-    "address", "port", "log", "connections", "fresh_connections", "pause_ms", "accounts", "run", "create_schema",
-    "prepare_timeout", "duration", "stop_timeout", "flush_interval_ms",
+    "address",
+    "port",
+    "log",
+    "connections",
+    "fresh_connections",
+    "pause_ms",
+    "accounts",
+    "run",
+    "create_schema",
+    "prepare_timeout",
+    "duration",
+    "stop_timeout",
+    "flush_interval_ms",
 )
 
 DATABASE_ERRORS = (pymysql.err.Error, OSError)
@@ -124,10 +150,10 @@ class Settings:
     fresh_connections: int
     pause: float
     accounts: int
-    run: Optional[int]
+    run: int | None
     create_schema: bool
     prepare_timeout: float
-    duration: Optional[float]
+    duration: float | None
     stop_timeout: float
     flush_interval: float
 
@@ -140,8 +166,8 @@ class Attempt:
     writer: int
     started: float
     started_wall: float
-    server_uuid: Optional[str] = None
-    commit_started: Optional[float] = None
+    server_uuid: str | None = None
+    commit_started: float | None = None
     _settled: bool = field(default=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -151,17 +177,24 @@ class Attempt:
             first, self._settled = not self._settled, True
             return first
 
-    def line(self, outcome: str, error: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+    def line(self, outcome: str, error: dict[str, Any] | None) -> dict[str, Any]:
         """The log's line for this transaction, ended now."""
         return {
-            "type": "outcome", "id": self.identifier, "writer": self.writer,
-            "started": self.started, "started_wall": self.started_wall, "commit_started": self.commit_started,
-            "ended": time.monotonic(), "ended_wall": time.time(),
-            "outcome": outcome, "server_uuid": self.server_uuid, "error": error,
+            "type": "outcome",
+            "id": self.identifier,
+            "writer": self.writer,
+            "started": self.started,
+            "started_wall": self.started_wall,
+            "commit_started": self.commit_started,
+            "ended": time.monotonic(),
+            "ended_wall": time.time(),
+            "outcome": outcome,
+            "server_uuid": self.server_uuid,
+            "error": error,
         }
 
 
-def classify(commit_sent: bool, error: Optional[BaseException]) -> str:
+def classify(commit_sent: bool, error: BaseException | None) -> str:
     """What is known of a transaction that ended with `error` (None: with OK).
 
     Before COMMIT was sent an error is definite: the session never asked for the commit and is rolled back or
@@ -181,18 +214,18 @@ class OutcomeLog:
 
     def __init__(self, file: TextIO, flush_interval: float, stop: threading.Event) -> None:
         self.counts = {ACKNOWLEDGED: 0, FAILED: 0, UNKNOWN: 0}
-        self.error: Optional[OSError] = None
+        self.error: OSError | None = None
         self.slowest_flush = 0.0
         self._file = file
         self._flush_interval = flush_interval
         self._stop = stop
-        self._queue: "queue.SimpleQueue[Optional[Dict[str, Any]]]" = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="outcome-log", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, line: Dict[str, Any]) -> None:
+    def put(self, line: dict[str, Any]) -> None:
         """Hand over a line; it is on disk at most one flush interval and one fsync later."""
         self._queue.put(line)
 
@@ -213,11 +246,11 @@ class OutcomeLog:
             self.error = error
             self._stop.set()
 
-    def _batches(self) -> Iterator[List[Dict[str, Any]]]:
+    def _batches(self) -> Iterator[list[dict[str, Any]]]:
         """Lists of lines, each collected for at most the flush interval after its first line came."""
         while True:
             line = self._queue.get()
-            batch: List[Dict[str, Any]] = []
+            batch: list[dict[str, Any]] = []
             deadline = time.monotonic() + self._flush_interval
             while line is not None:
                 batch.append(line)
@@ -229,7 +262,7 @@ class OutcomeLog:
             if line is None:
                 return
 
-    def _write(self, batch: List[Dict[str, Any]]) -> None:
+    def _write(self, batch: list[dict[str, Any]]) -> None:
         begun = time.monotonic()
         self._file.write("".join(json_line(line) for line in batch))
         self._file.flush()
@@ -244,20 +277,26 @@ class Writer:
     """One thread: transactions one after the other, over a connection that is kept or (`fresh`) made for each."""
 
     def __init__(
-        self, number: int, run: int, settings: Settings, log: OutcomeLog, stop: threading.Event,
-        connect: Callable[[], Any], fresh: bool = False,
+        self,
+        number: int,
+        run: int,
+        settings: Settings,
+        log: OutcomeLog,
+        stop: threading.Event,
+        connect: Callable[[], Any],
+        fresh: bool = False,
     ) -> None:
         self.number = number
-        self.current: Optional[Attempt] = None
+        self.current: Attempt | None = None
         self._run_number = run
         self._settings = settings
         self._log = log
         self._stop = stop
         self._connect = connect
         self._fresh = fresh
-        self._session: Optional[Any] = None
-        self._server_uuid: Optional[str] = None
-        self._announced_uuid: Optional[str] = None
+        self._session: Any | None = None
+        self._server_uuid: str | None = None
+        self._announced_uuid: str | None = None
         self._unreported_attempts = 0
         self._reported_at = float("-inf")
 
@@ -301,11 +340,14 @@ class Writer:
     def _transaction(self, sequence: int) -> bool:
         """One transaction and its outcome in the log; False when the connection was no good any more."""
         attempt = Attempt(
-            row_id(self._run_number, self.number, sequence), self.number, time.monotonic(), time.time(),
+            row_id(self._run_number, self.number, sequence),
+            self.number,
+            time.monotonic(),
+            time.time(),
             self._server_uuid,
         )
         self.current = attempt
-        error: Optional[BaseException] = None
+        error: BaseException | None = None
         try:
             self._move_money(attempt, sequence)
             attempt.commit_started = time.monotonic()
@@ -322,13 +364,11 @@ class Writer:
         session: Any = self._session
         session.begin()
         with session.cursor() as cursor:
-            cursor.execute(
-                INSERT_ENTRY, (attempt.identifier, self.number, sequence, entry.account, entry.amount, note)
-            )
+            cursor.execute(INSERT_ENTRY, (attempt.identifier, self.number, sequence, entry.account, entry.amount, note))
             if cursor.execute(UPDATE_BALANCE, (entry.amount, entry.account)) != 1:
                 raise pymysql.err.DataError(f"account {entry.account} is not there")
 
-    def _settle(self, attempt: Attempt, error: Optional[BaseException]) -> None:
+    def _settle(self, attempt: Attempt, error: BaseException | None) -> None:
         outcome = classify(attempt.commit_started is not None, error)
         document = None if error is None else error_document(error, self._settings.access)
         if attempt.settle():
@@ -354,10 +394,15 @@ class Writer:
         if self._server_uuid == self._announced_uuid and not self._unreported_attempts:
             return
         self._announced_uuid, self._unreported_attempts = self._server_uuid, 0
-        self._log.put({
-            "type": "connected", "writer": self.number, "server_uuid": self._server_uuid,
-            "monotonic": time.monotonic(), "wall": time.time(),
-        })
+        self._log.put(
+            {
+                "type": "connected",
+                "writer": self.number,
+                "server_uuid": self._server_uuid,
+                "monotonic": time.monotonic(),
+                "wall": time.time(),
+            }
+        )
 
     def _report_no_connection(self, error: BaseException) -> None:
         self._unreported_attempts += 1
@@ -365,10 +410,16 @@ class Writer:
         now = time.monotonic()
         if now - self._reported_at < CONNECT_REPORT_INTERVAL:
             return
-        self._log.put({
-            "type": "no_connection", "writer": self.number, "attempts": self._unreported_attempts,
-            "monotonic": now, "wall": time.time(), "error": error_document(error, self._settings.access),
-        })
+        self._log.put(
+            {
+                "type": "no_connection",
+                "writer": self.number,
+                "attempts": self._unreported_attempts,
+                "monotonic": now,
+                "wall": time.time(),
+                "error": error_document(error, self._settings.access),
+            }
+        )
         self._reported_at, self._unreported_attempts = now, 0
 
 
@@ -402,7 +453,7 @@ def _prepare_once(settings: Settings, session: Any) -> int:
     return run
 
 
-def stop_writers(writers: List[Writer], threads: List[threading.Thread], timeout: float, log: OutcomeLog) -> None:
+def stop_writers(writers: list[Writer], threads: list[threading.Thread], timeout: float, log: OutcomeLog) -> None:
     """Wait for transactions in flight; those that do not end within `timeout` seconds are logged as unknown."""
     deadline = time.monotonic() + timeout
     for thread in threads:
@@ -410,14 +461,11 @@ def stop_writers(writers: List[Writer], threads: List[threading.Thread], timeout
     for writer in writers:
         attempt = writer.current
         if attempt is not None and attempt.settle():
-            outcome = FAILED if attempt.commit_started is None else UNKNOWN
-            if outcome == FAILED:
-                # The thread still runs and may send COMMIT after this line was written: not definite after all.
-                outcome = UNKNOWN
-            log.put(attempt.line(outcome, {"number": None, "text": "still in flight when the writer had to end"}))
+            # Its thread still runs and may yet send COMMIT: nothing about it is definite.
+            log.put(attempt.line(UNKNOWN, {"number": None, "text": "still in flight when the writer had to end"}))
 
 
-def settings_from(config: Dict[str, Any]) -> Settings:
+def settings_from(config: dict[str, Any]) -> Settings:
     """Check a configuration. Raises ConfigError, or OSError when the CA cannot be read."""
     reject_unknown(config, KNOWN_KEYS)
     required(config, "address", "log")
@@ -456,18 +504,32 @@ def write(settings: Settings, stop: threading.Event, connect: Callable[[], Any])
         log.start()
         try:
             run = prepare(settings, connect, stop)
-            log.put({
-                "type": "start", "run": run, "accounts": settings.accounts, "connections": settings.connections,
-                "fresh_connections": settings.fresh_connections, "monotonic": time.monotonic(), "wall": time.time(),
-            })
+            log.put(
+                {
+                    "type": "start",
+                    "run": run,
+                    "accounts": settings.accounts,
+                    "connections": settings.connections,
+                    "fresh_connections": settings.fresh_connections,
+                    "monotonic": time.monotonic(),
+                    "wall": time.time(),
+                }
+            )
             _run_writers(settings, run, log, stop, connect)
         finally:
             log.close(timeout=30)
         # Counted by the log's thread, so the summary says what is on disk, not what was hoped for.
-        file.write(json_line({
-            "type": "summary", **log.counts, "slowest_flush_ms": round(log.slowest_flush * 1000, 1),
-            "monotonic": time.monotonic(), "wall": time.time(),
-        }))
+        file.write(
+            json_line(
+                {
+                    "type": "summary",
+                    **log.counts,
+                    "slowest_flush_ms": round(log.slowest_flush * 1000, 1),
+                    "monotonic": time.monotonic(),
+                    "wall": time.time(),
+                }
+            )
+        )
         file.flush()
         os.fsync(file.fileno())
 
@@ -479,9 +541,7 @@ def _run_writers(
         Writer(number, run, settings, log, stop, connect, fresh=number >= settings.connections)
         for number in range(settings.connections + settings.fresh_connections)
     ]
-    threads = [
-        threading.Thread(target=writer.run, name=f"writer-{writer.number}", daemon=True) for writer in writers
-    ]
+    threads = [threading.Thread(target=writer.run, name=f"writer-{writer.number}", daemon=True) for writer in writers]
     for thread in threads:
         thread.start()
     stop.wait(settings.duration)
