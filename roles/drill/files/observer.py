@@ -259,13 +259,16 @@ def _ipv4_source(interface: str) -> ipaddress.IPv4Address:
 
 
 def _ipv6_source(interface: str) -> ipaddress.IPv6Address:
-    """The interface's link-local address; :: when it has none."""
-    with open("/proc/net/if_inet6", encoding="ascii") as file:
-        for line in file:
-            address, _index, _prefix, _scope, _flags, name = line.split()
-            candidate = ipaddress.IPv6Address(bytes.fromhex(address))
-            if name == interface and candidate.is_link_local:
-                return candidate
+    """The interface's link-local address; :: when it has none, or the kernel no IPv6 of its own."""
+    try:
+        with open("/proc/net/if_inet6", encoding="ascii") as file:
+            for line in file:
+                address, _index, _prefix, _scope, _flags, name = line.split()
+                candidate = ipaddress.IPv6Address(bytes.fromhex(address))
+                if name == interface and candidate.is_link_local:
+                    return candidate
+    except FileNotFoundError:
+        pass
     return ipaddress.IPv6Address(0)
 
 
