@@ -456,7 +456,7 @@ def _macs(answer: dict[str, Any]) -> set[str]:
 def observe(settings: Settings, file: TextIO, stop: threading.Event, probes: list[HostProbe], link: Link) -> None:
     """One sample for each interval until `stop` or the duration's end. Raises OSError when it cannot write."""
     origin = time.monotonic()
-    samples, tick = 0, 0
+    samples = skipped = tick = 0
     file.write(
         json_line(
             {
@@ -480,14 +480,15 @@ def observe(settings: Settings, file: TextIO, stop: threading.Event, probes: lis
         elapsed = time.monotonic() - origin
         if settings.duration is not None and elapsed >= settings.duration:
             break
-        tick = max(tick + 1, int(elapsed / settings.interval))
+        due = max(tick + 1, int(elapsed / settings.interval))
+        skipped, tick = skipped + due - tick - 1, due
         stop.wait(max(0.0, origin + tick * settings.interval - time.monotonic()))
     file.write(
         json_line(
             {
                 "type": "summary",
                 "samples": samples,
-                "skipped": max(0, tick + 1 - samples),
+                "skipped": skipped,
                 "monotonic": time.monotonic(),
                 "wall": time.time(),
             }

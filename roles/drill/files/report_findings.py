@@ -516,11 +516,9 @@ def balances_agree(drill: Drill) -> Finding:
     wrong = [
         f"{count} on {entry.get('name')}" for entry in checked if (count := count_of(entry["balances"], "mismatches"))
     ]
-    return Finding(
-        "balances_agree",
-        not wrong,
-        f"accounts that differ: {', '.join(wrong)}" if wrong else f"all accounts agree on {len(checked)} servers",
-    )
+    names = ", ".join(str(entry.get("name")) for entry in checked)
+    told = f"accounts that differ: {', '.join(wrong)}" if wrong else f"all accounts agree on {names}"
+    return Finding("balances_agree", not wrong, told)
 
 
 CONDITIONS: tuple[Callable[[Drill], Finding], ...] = (

@@ -19,7 +19,7 @@ WIDTH = 1120
 LEFT, RIGHT = 92, 14
 """The SVG's width, and its margins for labels, in its own units."""
 
-MARGIN_BEFORE_MS, MARGIN_AFTER_MS = 3000, 5000
+MARGIN_BEFORE_MS, MARGIN_AFTER_MS = 3000, 4000
 """How much the detailed timeline shows around the fault and the first acknowledgement after it."""
 
 OVERVIEW_BINS = 280
@@ -86,7 +86,7 @@ border:1px solid var(--line);border-radius:8px;overflow:hidden;margin:1.6rem 0 0
 .numbers dt{font-size:.8rem;color:var(--soft)}
 .numbers dd{margin:.1rem 0 0;font-size:1.45rem;font-weight:600;line-height:1.2;overflow-wrap:anywhere}
 .numbers small{display:block;font-size:.78rem;font-weight:400;color:var(--soft);line-height:1.35;margin-top:.15rem}
-table{border-collapse:collapse;width:100%;font-size:.88rem}
+table{border-collapse:collapse;width:100%;font-size:.88rem;margin:.3rem 0 1.1rem}
 th,td{text-align:left;vertical-align:top;padding:.5rem .8rem .5rem 0;border-bottom:1px solid var(--line);
 overflow-wrap:anywhere}
 th{font-weight:600;color:var(--soft);font-size:.8rem}
@@ -500,7 +500,9 @@ def _lanes(seen: dict[str, Any], scale: Scale, top: float) -> tuple[str, float]:
 def _stretch(x: float, x2: float, y: float, style: str, state: str, labelled: bool) -> str:
     label = ""
     if labelled and x2 - x > 130 and state != "nobody":
-        label = f'<text x="{x + 7}" y="{y + 12}" style="fill:var(--ink)">{text(_short(state, 40))}</text>'
+        label = (
+            f'<text x="{x + 7}" y="{y + 12}" style="fill:var(--ink)">{text(_short(state, int((x2 - x) / 7.5)))}</text>'
+        )
     return (
         f'<g><title>{text(state)}</title><rect class="{style}" x="{x}" y="{y}" '
         f'width="{max(x2 - x, 1.5):.2f}" height="16"/>'

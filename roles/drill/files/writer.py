@@ -78,8 +78,9 @@ ROLLED_BACK_BY_COMMIT = frozenset(
         3101,  # ER_TRANSACTION_ROLLBACK_DURING_COMMIT: Group Replication's certification said no
     }
 )
-"""Answers to COMMIT itself after which nothing is committed. Errors such as 1180 (error during COMMIT), 1053
-(shutdown), 1317 (interrupted) or 3100 (a hook failed) can come after the binary log was written: not in here."""
+"""Answers to COMMIT itself after which nothing is committed (1205 and 1290: also tried on 9.7.4). Errors such as
+1180 (error during COMMIT), 1053 (shutdown), 1317 (interrupted) or 3100 (a hook failed) can come after the binary log
+was written: not in here."""
 
 SESSION_SURVIVES = frozenset({1205, 1213, 3101})
 """Errors that are the transaction's own business. After every other the connection is thrown away: it may lead to
