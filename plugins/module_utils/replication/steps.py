@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The steps of convergence: one effect each, so that a run may be killed between any two of them.
+
+A step names the server (``name``, ``server_uuid``) on which it acts; the doer checks on that very connection that it is
+still that server. ``sentence`` is what a person reads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Union
+
+from ..gtid import GtidSet
+from ..server.state import TermRow
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenForAdministration:
+    """super_read_only off, read_only on: our account may write, applications may not."""
+
+    name: str
+    server_uuid: str
+
+    @property
+    def sentence(self) -> str:
+        return f"let only the administrator write on {self.name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class CreateSchema:
+    name: str
+    server_uuid: str
+
+    @property
+    def sentence(self) -> str:
+        return f"create the schema lossless_ha on {self.name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Disarm:
+    """Source side off, on a server that is not the primary and where no client waits: ON blocks its applier."""
+
+    name: str
+    server_uuid: str
+
+    @property
+    def sentence(self) -> str:
+        return f"switch the source side of semi-sync off on {self.name}: it is not the primary"
+
+
+@dataclasses.dataclass(frozen=True)
+class StopAcknowledging:
+    """Replica side off, and the receiver restarted: a running one goes on acknowledging."""
+
+    name: str
+    server_uuid: str
+    why: str
+    restart: bool = True
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.name} stops acknowledging: {self.why}"
+
+
+@dataclasses.dataclass(frozen=True)
+class LockOut:
+    """On the primary: lock replication accounts and end their dump threads. Only unclaimed accounts."""
+
+    name: str
+    server_uuid: str
+    accounts: tuple[str, ...]
+    members: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        return f"lock {', '.join(self.accounts)} on {self.name}, so that {', '.join(self.members)} cannot acknowledge"
+
+
+@dataclasses.dataclass(frozen=True)
+class Readmit:
+    name: str
+    server_uuid: str
+    account: str
+    member: str
+
+    @property
+    def sentence(self) -> str:
+        return f"unlock {self.account} on {self.name}, so that {self.member} can follow"
+
+
+@dataclasses.dataclass(frozen=True)
+class Clone:
+    """Replace all data of a server by a donor's. ``wipes``: what is thrown away for it, empty for an empty server."""
+
+    name: str
+    server_uuid: str
+    donor: str
+    donor_uuid: str
+    donor_host: str
+    donor_port: int
+    wipes: str = ""
+
+    @property
+    def sentence(self) -> str:
+        lost = f", throwing away {self.wipes} (it is named expendable)" if self.wipes else ""
+        return f"clone {self.name} from {self.donor}{lost}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Repoint:
+    name: str
+    server_uuid: str
+    primary: str
+    user: str
+    acknowledge: bool
+    why: str
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.name} follows {self.primary} as {self.user}: {self.why}"
+
+
+@dataclasses.dataclass(frozen=True)
+class StartThreads:
+    name: str
+    server_uuid: str
+    what: str
+
+    @property
+    def sentence(self) -> str:
+        return f"start the {self.what} on {self.name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class WaitConnected:
+    name: str
+    server_uuid: str
+    primary: str
+
+    @property
+    def sentence(self) -> str:
+        return f"wait until {self.name} is connected to {self.primary}"
+
+
+@dataclasses.dataclass(frozen=True)
+class WaitReceived:
+    """Wait until a replica holds what the primary has executed now: before that its ACK only delays commits."""
+
+    name: str
+    server_uuid: str
+    primary: str
+    gtids: GtidSet
+
+    @property
+    def sentence(self) -> str:
+        return f"wait until {self.name} has received what {self.primary} has committed"
+
+
+@dataclasses.dataclass(frozen=True)
+class Acknowledge:
+    """Replica side on, and the receiver restarted. Only for a registered server, or before anybody is registered."""
+
+    name: str
+    server_uuid: str
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.name} acknowledges"
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """The whole source side on the primary: k, no time-out, AFTER_SYNC, and on."""
+
+    name: str
+    server_uuid: str
+    k: int
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.name} waits for {self.k} acknowledgement{'s' if self.k != 1 else ''}, AFTER_SYNC, without time-out"
+
+
+@dataclasses.dataclass(frozen=True)
+class WriteTerm:
+    """Append a term row, once the holders have received everything the primary has committed.
+
+    ``row.no_tx_base`` is what was observed; the doer reads the counter before and after that wait, and writes only if
+    it stood still. ``holders``: names; those of ``row`` that must hold everything.
+    """
+
+    name: str
+    server_uuid: str
+    row: TermRow
+    holders: tuple[str, ...]
+    what: str
+
+    @property
+    def sentence(self) -> str:
+        return (
+            f"once {', '.join(self.holders)} received all that {self.name} committed, write"
+            f" term {self.row.term}.{self.row.revision}: {self.what}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class AllowWrites:
+    name: str
+    server_uuid: str
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.name} takes writes"
+
+
+Step = Union[
+    OpenForAdministration,
+    CreateSchema,
+    Disarm,
+    StopAcknowledging,
+    LockOut,
+    Readmit,
+    Clone,
+    Repoint,
+    StartThreads,
+    WaitConnected,
+    WaitReceived,
+    Acknowledge,
+    Arm,
+    WriteTerm,
+    AllowWrites,
+]
