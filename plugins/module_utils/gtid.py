@@ -23,7 +23,8 @@ Interval = tuple[int, int]
 
 _UUID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 _TAG = re.compile(r"[a-z_][a-z0-9_]{0,31}")
-_INTERVAL = re.compile(r"([0-9]+)(?:-([0-9]+))?")
+# Forty digits are out of range already; Python refuses to read thousands of them with an error of its own.
+_INTERVAL = re.compile(r"([0-9]{1,40})(?:-([0-9]{1,40}))?")
 _LAST_NUMBER = 2**63 - 2
 
 
