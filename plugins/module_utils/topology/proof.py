@@ -23,7 +23,7 @@ import dataclasses
 from typing import Any, Sequence
 
 from ..server.settings import drift
-from ..server.state import OFF, ServerState, TermRow
+from ..server.state import OFF, ON, ServerState, TermRow
 from . import durability
 from .testimony import Testimony
 
@@ -110,7 +110,7 @@ def gather(
         if server.server_uuid not in registered:
             continue
         uuid = server.server_uuid
-        if server.receiver is None or server.receiver.state == OFF or not server.follows(term.primary_uuid):
+        if _held(server, term):
             state = server.receiver.state if server.receiver else "NONE"
             facts.append(Fact("frozen", uuid, {"receiver": state, "received": str(server.received)}, at))
         if not _unsafe(server, term):
@@ -123,6 +123,17 @@ def gather(
     if not elected.lacks_applied:
         facts.append(Fact("applied", elected.server_uuid, {"executed": str(elected.executed)}, at))
     return tuple(facts)
+
+
+def _held(server: ServerState, term: TermRow) -> bool:
+    """It can neither receive from nor acknowledge to the term's primary.
+
+    A receiver that is only connecting can: whoever answers at that address next may be that primary.
+    """
+    receiver = server.receiver
+    if receiver is None or receiver.state == OFF:
+        return True
+    return receiver.state == ON and receiver.source_uuid not in ("", term.primary_uuid)
 
 
 def _unsafe(server: ServerState, term: TermRow) -> list[str]:
@@ -145,7 +156,7 @@ def prove(
         missing.append(Missing(claim, code, message, _REMEDY[claim]))
 
     names = {s.server_uuid: s.name for s in held}
-    frozen = by_claim["frozen"]
+    frozen = by_claim["frozen"] & {m.server_uuid for m in term.acknowledgers}
     if not term.n or not term.k or elected.server_uuid not in by_claim["registered"]:
         lacking("registered", "acknowledgers_unknown", f"{elected.name} does not hold the term row that was gone by")
     if len(frozen) < required:
