@@ -139,9 +139,10 @@ def errant(server: ServerState, observation: Observation, primary: Optional[Serv
 
     A replica of an AFTER_SYNC primary is allowed to be ahead of it with the primary's own transactions: they wait for
     their acknowledgement there. So with the primary's answer at hand, what the primary itself made is not errant.
-    Without it, what this server made itself and nobody else received is errant.
+    Without it, what this server made itself and nobody else received is errant. Where nothing names a primary, nothing
+    is errant.
     """
-    if server.server_uuid == primary_uuid:
+    if not primary_uuid or server.server_uuid == primary_uuid:
         return EMPTY
     if primary:
         surplus = server.executed - primary.executed
@@ -279,8 +280,8 @@ def _whole(
     if not observation.states:
         return NO_ANSWER, [answer.message for answer in observation.silent.values()]
     strangers = [s.name for s in servers.values() if s.verdict == WRITABLE_STRANGER]
-    if strangers and (primary is None or primary.writable) and (primary or len(strangers) > 1):
-        writable = strangers + ([primary.name] if primary else [])
+    writable = strangers + ([primary.name] if primary and primary.writable else [])
+    if len(writable) > 1:
         return SEVERAL_WRITABLE, [f"writable at the same time: {', '.join(sorted(writable))}"]
     if not primary_uuid and primary_name is None:
         if all(s.verdict == EMPTY_SERVER for s in servers.values() if s.name in observation.states):
