@@ -60,6 +60,7 @@ from drill_common import (
     config_path,
     entry_of,
     load_config,
+    moment,
     positive,
     read_json_lines,
     reject_unknown,
@@ -468,8 +469,8 @@ def judge_log(
 ) -> dict[str, Any]:
     """The part of the output that needs no server."""
     acknowledgements = log.acknowledgements()
-    old_uuid, new_uuid = config.get("old_primary_uuid"), config.get("new_primary_uuid")
-    fault_at = config.get("fault_at")
+    old_uuid, new_uuid = config.get("old_primary_uuid") or None, config.get("new_primary_uuid") or None
+    fault_at = moment(config.get("fault_at"))
     counts = Counter(outcome.outcome for outcome in log.outcomes)
     return {
         "run": log.run,
@@ -482,14 +483,14 @@ def judge_log(
         "acknowledged_by_server": by_server(acknowledgements),
         "acknowledged_after_fault": None
         if fault_at is None
-        else sum(a.ended_wall > float(fault_at) for a in acknowledgements),
+        else sum(a.ended_wall > fault_at for a in acknowledgements),
         "duplicate_acknowledgements": capped(duplicates, limit),
         "outage": outage(acknowledgements, old_uuid, new_uuid),
         "deposed": deposed(
             acknowledgements,
             old_uuid,
             new_uuid,
-            config.get("promoted_at"),
+            moment(config.get("promoted_at")),
             float(config.get("clock_tolerance_ms", 0)),
             limit,
         ),

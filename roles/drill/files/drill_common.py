@@ -118,6 +118,14 @@ def positive(config: dict[str, Any], key: str, default: float) -> float:
     return float(value)
 
 
+def moment(value: Any) -> float | None:
+    """Wall-clock seconds from a number or its text; None, not observed, for what is no moment (null, "", 0, words)."""
+    try:
+        return float(value) or None
+    except (TypeError, ValueError):
+        return None
+
+
 def json_line(document: dict[str, Any]) -> str:
     """One JSON line with its newline. Only ASCII, so that a torn write can never be half a character."""
     return json.dumps(document, separators=(",", ":")) + "\n"

@@ -8,6 +8,7 @@ is what tells a waiting client that its address has moved: the new holder answer
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from dataclasses import dataclass
@@ -114,10 +115,9 @@ def discard(session: Connection[Any] | None) -> None:
     """Close a session that is not to be used again, in whatever state it is."""
     if session is None or not session.open:
         return
-    try:
+    # It is thrown away because it is broken: that closing it fails adds nothing.
+    with contextlib.suppress(pymysql.err.Error, OSError):
         session.close()
-    except (pymysql.err.Error, OSError):
-        pass  # it is being thrown away because it is broken; that closing it fails adds nothing
 
 
 def error_number(error: BaseException) -> int | None:

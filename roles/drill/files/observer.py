@@ -163,17 +163,13 @@ class Link:
         if not addresses:
             return
         mac = _hardware_address(interface)
-        if any(address.version == 4 for address in addresses):
-            arp = _packet_socket(interface, ETHERTYPE_ARP)
-            self._parsers[arp] = arp_owner
-        if any(address.version == 6 for address in addresses):
-            neighbours = _packet_socket(interface, ETHERTYPE_IPV6)
-            _only_advertisements(neighbours)
-            self._parsers[neighbours] = advertised_owner
+        arp = _packet_socket(interface, ETHERTYPE_ARP)
+        neighbours = _packet_socket(interface, ETHERTYPE_IPV6)
+        _only_advertisements(neighbours)
+        self._parsers = {arp: arp_owner, neighbours: advertised_owner}
         for address in addresses:
             if isinstance(address, ipaddress.IPv4Address):
-                frame = arp_request(mac, _ipv4_source(interface), address)
-                self._requests.append((address, arp, frame))
+                self._requests.append((address, arp, arp_request(mac, _ipv4_source(interface), address)))
             else:
                 frame = neighbour_solicitation(mac, _ipv6_source(interface), address)
                 self._requests.append((address, neighbours, frame))

@@ -15,12 +15,13 @@ The drill's document, a JSON object; a key that is absent is an observation that
     scenario, description, server_version   text
     expectation             "failover" (also for a planned switchover), "refuse" or "unproven" (a person overrode)
     fault                   {"description", "at"}             at: wall-clock seconds
-    topology                {"before", "after"}               free-form
+    topology                {"before", "after", "final"}      free-form
     failover                {"zero_loss", "proof" {n, k, frozen, required, testimony {holds, ...},
                              evidence [{claim, server_uuid, value, at}], missing},
                              "phases" [{name, start_ms, duration_ms}], "started_at", "promoted_at" (wall-clock seconds),
                              "old_primary", "new_primary", "old_primary_uuid", "new_primary_uuid",
-                             "errant", "refused" (bool), "reasons" [...], "override_by"}
+                             "mode" ("planned" or not), "errant" (text or {server: text}), "refused" (bool),
+                             "reasons" [text or {code, message}], "override_by" or "accepted_by"}
     checker                 the checker's output, or "checker_file", its path
     observer_file           path of the observer's JSON lines
     rejoin                  {"how", "errant" (GTID set, "" for none), "archive" {"path", "manifest" {"gtid_set", ...}}}
@@ -34,7 +35,7 @@ count from the writer's start.
     zero_loss "proven"|"unproven"|"violated"|null, proof {n, k, frozen, required, testimony, evidence}, errant,
     phases, invariants and conditions [{name, holds true|false|null (not observed), evidence}],
     refusal {refused, reasons},
-    archive {path, manifest, how}, topology {before, after}, timeline {...},
+    archive {path, manifest, how}, topology {before, after, final}, timeline {...},
     observation {samples, hosts, addresses, two_writable}
 
 The verdict is `pass` when every invariant and every condition holds. One that was not observed fails: a check that
@@ -58,6 +59,7 @@ from drill_common import (
     ConfigError,
     config_path,
     load_config,
+    moment,
     positive,
     read_json_lines,
     reject_unknown,
@@ -73,6 +75,7 @@ from report_findings import (
     Sample,
     count_of,
     dig,
+    gtid_text,
     reasons_to_fail,
     sentences,
     zero_loss,
@@ -114,13 +117,13 @@ def assemble(drill: Drill) -> dict[str, Any]:
         "new_primary": result.get("new_primary"),
         "zero_loss": zero_loss(drill),
         "proof": {key: proof.get(key) for key in ("n", "k", "frozen", "required", "testimony", "evidence")},
-        "errant": next((text for text in (drill.rejoin.get("errant"), result.get("errant")) if text is not None), None),
+        "errant": gtid_text(drill.rejoin.get("errant") if "errant" in drill.rejoin else result.get("errant")),
         "phases": result.get("phases") or [],
         "invariants": [finding.document() for finding in invariants],
         "conditions": [finding.document() for finding in conditions],
         "refusal": {"refused": bool(result.get("refused")), "reasons": sentences(result.get("reasons"))},
         "archive": {**(drill.rejoin.get("archive") or {}), "how": drill.rejoin.get("how")},
-        "topology": {key: dig(drill.document, "topology", key) for key in ("before", "after")},
+        "topology": {key: dig(drill.document, "topology", key) for key in ("before", "after", "final")},
         "unknown_outcomes": {key: count_of(drill.primary, f"{key}_unknown") for key in ("present", "absent")},
         "timeline": timeline(drill),
         "observation": observation(drill),
@@ -139,7 +142,8 @@ def timeline(drill: Drill) -> dict[str, Any]:
     rate, gap = drill.checker.get("rate") or {}, drill.checker.get("outage") or {}
 
     def since_start(wall: Any) -> float | None:
-        return None if wall is None or origin is None else round((float(wall) - origin) * 1000, 1)
+        at = moment(wall)
+        return None if at is None or origin is None else round((at - origin) * 1000, 1)
 
     return {
         "origin_wall": origin,

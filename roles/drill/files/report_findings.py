@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
+from drill_common import moment
+
 FAILOVER, REFUSE, UNPROVEN = EXPECTATIONS = ("failover", "refuse", "unproven")
 CLAIMS = ("registered", "frozen", "kept", "testified", "contains", "applied")
 """What a proof consists of; take the evidence of any one away and nothing is proven."""
@@ -77,6 +79,19 @@ class Drill:
     @property
     def promoted(self) -> bool:
         return bool(self.failover.get("new_primary") or self.failover.get("new_primary_uuid"))
+
+    @property
+    def fault_at(self) -> float | None:
+        return moment(dig(self.document, "fault", "at"))
+
+    @property
+    def promoted_at(self) -> float | None:
+        return moment(self.failover.get("promoted_at"))
+
+    @property
+    def override_by(self) -> str | None:
+        """The person who ordered a promotion that could not be proven."""
+        return self.failover.get("override_by") or self.failover.get("accepted_by")
 
     @property
     def acknowledged(self) -> int:
@@ -207,7 +222,7 @@ def errant_found_archived_named(drill: Drill) -> Finding:
         return Finding(name, False, "rows that the primary does not have are still on " + ", ".join(kept))
     if not drill.promoted:
         return _nothing_promoted(drill, name, "so nothing can be errant")
-    errant = drill.rejoin.get("errant")
+    errant = gtid_text(drill.rejoin.get("errant"))
     if errant is None:
         return Finding(name, None, "the old primary was not brought back, so what only it has was not looked for")
     if not errant:
@@ -215,8 +230,8 @@ def errant_found_archived_named(drill: Drill) -> Finding:
     archive = drill.rejoin.get("archive") or {}
     if not archive.get("path") or not archive.get("manifest"):
         return Finding(name, False, f"{errant} was found but not archived")
-    named = dig(archive, "manifest", "gtid_set")
-    if named is None or normal_gtid_set(str(named)) != normal_gtid_set(str(errant)):
+    named = gtid_text(dig(archive, "manifest", "gtid_set"))
+    if named is None or normal_gtid_set(named) != normal_gtid_set(errant):
         return Finding(name, False, f"{errant} was found, the archive's manifest names {named or 'nothing'}")
     return Finding(name, True, f"{errant} is archived in {archive['path']} and named by its manifest")
 
@@ -250,19 +265,25 @@ def nothing_promoted_unproven(drill: Drill) -> Finding:
     if not drill.promoted:
         return _nothing_promoted(drill, name, "because: " + "; ".join(sentences(result.get("reasons"))))
     if result.get("zero_loss") == "proven":
-        holes = holes_in_proof(result.get("proof") or {})
-        if holes:
-            return Finding(name, False, "promoted as proven, but the proof lacks: " + "; ".join(holes))
-        proof = result["proof"]
-        return Finding(
-            name,
-            True,
-            f"promoted with a whole proof: n={proof['n']}, k={proof['k']}, "
-            f"{size(proof['frozen'])} frozen of {proof['required']} required, {len(proof['evidence'])} facts",
-        )
-    if result.get("zero_loss") == UNPROVEN and result.get("override_by"):
-        return Finding(name, True, f"promoted unproven by order of {result['override_by']}, and the result says so")
+        return _proof_is_whole(name, result)
+    if result.get("zero_loss") == UNPROVEN and drill.override_by:
+        return Finding(name, True, f"promoted unproven by order of {drill.override_by}, and the result says so")
     return Finding(name, False, f"promoted with zero_loss={result.get('zero_loss')} and no order of a person")
+
+
+def _proof_is_whole(name: str, result: dict[str, Any]) -> Finding:
+    """A promotion that was called proven has to bring its proof. A planned one rests on the old primary's own word."""
+    proof, planned = result.get("proof") or {}, result.get("mode") == "planned"
+    holes = holes_in_planned_proof(proof, result) if planned else holes_in_proof(proof)
+    if holes:
+        return Finding(name, False, "promoted as proven, but the proof lacks: " + "; ".join(holes))
+    held = (
+        "the old primary, read-only, said what it has"
+        if planned
+        else (f"{size(proof['frozen'])} frozen of {proof['required']} required")
+    )
+    told = f"promoted with a whole proof: n={proof['n']}, k={proof['k']}, {held}, {len(proof['evidence'])} facts"
+    return Finding(name, True, told)
 
 
 INVARIANTS: tuple[Callable[[Drill], Finding], ...] = (
@@ -292,11 +313,10 @@ def _two_hold(address: str) -> Callable[[Sample], bool]:
 
 def _unheld(drill: Drill, addresses: list[str]) -> str | None:
     """What is missing to say who held the addresses before the fault and, if somebody was promoted, at the end."""
-    fault = dig(drill.document, "fault", "at")
+    fault, taken = drill.fault_at, drill.promoted_at
     for address in addresses:
         if not any(sample.addresses.get(address) for sample in drill.samples if fault is None or sample.wall <= fault):
             return f"nobody answered for {address} before the fault"
-        taken = drill.failover.get("promoted_at")
         if drill.promoted and not any(
             sample.addresses.get(address) for sample in drill.samples if taken is not None and sample.wall > taken
         ):
@@ -312,10 +332,8 @@ def unwatched(drill: Drill) -> str | None:
     hole = max(((b.monotonic - a.monotonic) * 1000 for a, b in zip(samples, samples[1:])), default=0.0)
     if hole > limits.largest_hole_ms:
         return f"the observer saw nothing for {hole:.0f} ms"
-    marks = (dig(drill.document, "fault", "at"), drill.failover.get("promoted_at"))
-    first_after = dig(drill.checker, "outage", "first_after", "wall")
-    for mark in (*marks, first_after):
-        if mark is not None and not samples[0].wall < float(mark) < samples[-1].wall:
+    for mark in (drill.fault_at, drill.promoted_at, moment(dig(drill.checker, "outage", "first_after", "wall"))):
+        if mark is not None and not samples[0].wall < mark < samples[-1].wall:
             return "the observer did not watch from before the fault until after the promotion"
     return None
 
@@ -353,9 +371,7 @@ def holders_of(samples: Iterable[Sample], address: str) -> list[str]:
 def holes_in_proof(proof: dict[str, Any]) -> list[str]:
     """What a proof lacks to be one: its arithmetic is done again here, and every fact has to name its evidence."""
     n, k, needed = proof.get("n"), proof.get("k"), proof.get("required")
-    holes = [
-        key for key in ("n", "k", "frozen", "required", "testimony", "evidence") if proof.get(key) in (None, [], {})
-    ]
+    holes = _absent(proof, ("n", "k", "frozen", "required", "testimony", "evidence"))
     if isinstance(n, int) and isinstance(k, int) and needed != max(n - k + 1, 1):
         holes.append(f"required has to be {max(n - k + 1, 1)}, not {needed}")
     if isinstance(needed, int) and size(proof.get("frozen")) < needed:
@@ -363,15 +379,47 @@ def holes_in_proof(proof: dict[str, Any]) -> list[str]:
     testimony = proof.get("testimony")
     if isinstance(testimony, dict) and testimony.get("holds") is not True:
         holes.append("the testimony does not hold")
-    facts = [fact for fact in proof.get("evidence") or [] if isinstance(fact, dict)]
-    holes += [f"evidence for {claim}" for claim in CLAIMS if not any(fact.get("claim") == claim for fact in facts)]
-    held = {fact.get("server_uuid") for fact in facts if fact.get("claim") == "frozen"}
+    held = {fact.get("server_uuid") for fact in facts_of(proof, "frozen")}
     if isinstance(needed, int) and len(held) < needed:
         holes.append(f"evidence that {needed} servers were frozen, there is some for {len(held)}")
-    for fact in facts:
-        if not fact.get("server_uuid") or fact.get("value") is None or not (fact.get("at") or fact.get("time")):
-            holes.append(f"server, value or time of the evidence for {fact.get('claim')}")
+    return holes + _holes_in_facts(proof, CLAIMS)
+
+
+def holes_in_planned_proof(proof: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    """What the proof of a planned change lacks: all that the old primary executed, executed by the new one as well.
+
+    The old primary lives and is read-only, so its own word is the whole truth and nobody has to be frozen.
+    """
+    holes = _absent(proof, ("n", "k", "evidence")) + _holes_in_facts(proof, ("contains", "applied"))
+    had = _told(proof, "contains", result.get("old_primary_uuid"), "executed_by_old_primary")
+    has = _told(proof, "applied", result.get("new_primary_uuid"), "executed")
+    if had is None or has is None:
+        return [*holes, "what the old primary and the new one executed"]
+    return holes if contained(normal_gtid_set(had), normal_gtid_set(has)) else [*holes, f"{had} is not within {has}"]
+
+
+def facts_of(proof: dict[str, Any], claim: str) -> list[dict[str, Any]]:
+    """The facts of a proof that speak for one claim."""
+    return [fact for fact in proof.get("evidence") or [] if isinstance(fact, dict) and fact.get("claim") == claim]
+
+
+def _absent(proof: dict[str, Any], keys: Iterable[str]) -> list[str]:
+    return [key for key in keys if proof.get(key) in (None, [], {})]
+
+
+def _holes_in_facts(proof: dict[str, Any], claims: Iterable[str]) -> list[str]:
+    """Claims without a fact, facts without server, value or time, and what the proof itself says it misses."""
+    holes = [f"evidence for {claim}" for claim in claims if not facts_of(proof, claim)]
+    for fact in proof.get("evidence") or []:
+        if not dig(fact, "server_uuid") or dig(fact, "value") is None or not (dig(fact, "at") or dig(fact, "time")):
+            holes.append(f"server, value or time of the evidence for {dig(fact, 'claim')}")
     return holes + [str(dig(item, "message") or item) for item in proof.get("missing") or []]
+
+
+def _told(proof: dict[str, Any], claim: str, server_uuid: Any, key: str) -> str | None:
+    """What one server said for a claim; None when it did not."""
+    values = [dig(fact, "value", key) for fact in facts_of(proof, claim) if fact.get("server_uuid") == server_uuid]
+    return next((str(value) for value in values if value is not None), None)
 
 
 def size(frozen: Any) -> int:
@@ -395,6 +443,22 @@ def normal_gtid_set(text: str) -> dict[str, list[tuple[int, int]]]:
                 span = (int(numbers[1]), int(numbers[2] or numbers[1]))
                 intervals.setdefault(key + tag, []).append(span)
     return {key: _merged(spans) for key, spans in intervals.items()}
+
+
+def contained(inner: dict[str, list[tuple[int, int]]], outer: dict[str, list[tuple[int, int]]]) -> bool:
+    """True when every interval of one normal set lies within an interval of the other."""
+    return all(
+        any(low <= first and last <= high for low, high in outer.get(key, []))
+        for key, spans in inner.items()
+        for first, last in spans
+    )
+
+
+def gtid_text(errant: Any) -> str | None:
+    """A GTID set as one text, given as text or as {server: set}; None when it was not looked for."""
+    if isinstance(errant, dict):
+        return ",".join(str(text) for text in errant.values() if text)
+    return None if errant is None else str(errant)
 
 
 def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

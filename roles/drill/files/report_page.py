@@ -22,6 +22,9 @@ LEFT, RIGHT = 92, 14
 MARGIN_BEFORE_MS, MARGIN_AFTER_MS = 3000, 4000
 """How much the detailed timeline shows around the fault and the first acknowledgement after it."""
 
+ANCHORS = ("fault_ms", "failover_started_ms", "last_before_ms")
+"""With which of its moments the timeline's interesting part begins, the first that is known."""
+
 OVERVIEW_BINS = 280
 SHORT_EVIDENCE = 12
 
@@ -91,7 +94,7 @@ th,td{text-align:left;vertical-align:top;padding:.5rem .8rem .5rem 0;border-bott
 overflow-wrap:anywhere}
 th{font-weight:600;color:var(--soft);font-size:.8rem}
 td.number,th.number{text-align:right}
-table.facts{width:auto;min-width:24rem}table.facts td:first-child{padding-right:2rem;color:var(--soft)}
+table.facts{width:auto;min-width:19rem}table.facts td:first-child{padding-right:2rem;color:var(--soft)}
 table.checks td:nth-child(2){width:33%}
 td.mark{width:8.2rem;white-space:nowrap;font-weight:600}
 .holds{color:var(--good)}.broken{color:var(--bad)}.unseen{color:var(--soft)}
@@ -101,9 +104,9 @@ code,pre{font-family:ui-monospace,"SF Mono",Menlo,Consolas,"DejaVu Sans Mono",mo
 code{overflow-wrap:anywhere}
 pre{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:.8rem;white-space:pre-wrap;
 overflow-wrap:anywhere;margin:.4rem 0}
-.sides{display:grid;grid-template-columns:1fr 1fr;gap:2rem}
+.sides{display:grid;grid-template-columns:repeat(auto-fit,minmax(310px,1fr));gap:2rem}
 .sides>*{min-width:0}
-@media (max-width:820px){.sides{grid-template-columns:1fr}header{flex-direction:column}main{padding:1.2rem}}
+@media (max-width:820px){header{flex-direction:column}main{padding:1.2rem}}
 details summary{cursor:pointer;color:var(--soft);font-size:.86rem;margin:.5rem 0}
 svg{display:block;width:100%;height:auto;overflow:visible}
 svg text{font-size:12px;fill:var(--soft);font-family:inherit}
@@ -281,8 +284,8 @@ def _timeline(report: dict[str, Any]) -> str:
 
 def _window(line: dict[str, Any], total: float, phases: list[dict[str, Any]], seen: dict[str, Any]) -> Scale:
     """What the detailed chart shows: the fault until writes are back, and every time at which something was held or
-    writable twice, with a margin; everything when there was no fault."""
-    fault = line.get("fault_ms")
+    writable twice, with a margin; everything when nothing happened. A planned change begins with itself."""
+    fault = next((line[key] for key in ANCHORS if line.get(key) is not None), None)
     if fault is None:
         return Scale(0, total)
     doubled = [stretch for stretch in seen.get("two_writable") or [] if stretch[2]]
@@ -303,7 +306,7 @@ def _overview(line: dict[str, Any], total: float, window: Scale) -> str:
     bin_ms = line["bin_ms"]
     group = max(1, -(-len(line["acknowledged"]) // OVERVIEW_BINS))
     sums = [sum(line["acknowledged"][first : first + group]) for first in range(0, len(line["acknowledged"]), group)]
-    peak = max(max(sums), 1)
+    peak = max(1, *sums)
     shape = "".join(
         f"H{scale.at(index * group * bin_ms)}V{base - 50 * count / peak:.1f}" for index, count in enumerate(sums)
     )
@@ -678,11 +681,12 @@ def _errant(report: dict[str, Any]) -> str:
 
 def _topology(report: dict[str, Any]) -> str:
     topology = report.get("topology") or {}
-    if not any(topology.get(side) for side in ("before", "after")):
+    if not any(topology.values()):
         return ""
     sides = "".join(
         f"<div><h3>{title}</h3>{_structure(topology.get(side)) if topology.get(side) else '<p>not recorded</p>'}</div>"
-        for side, title in (("before", "Before"), ("after", "After"))
+        for side, title in (("before", "Before"), ("after", "After the failover"), ("final", "At the end"))
+        if side != "final" or topology.get(side)
     )
     return f'<section><h2>Topology</h2><div class="sides">{sides}</div></section>'
 

@@ -11,7 +11,7 @@ import pytest
 import report
 import report_findings as findings
 import samples
-from samples import ADDRESS, NEW, NEW_MAC, OLD, OLD_MAC, ORIGIN
+from samples import ADDRESS, NEW, NEW_MAC, OLD, OLD_MAC, ORIGIN, THIRD
 
 Mutation = Callable[[dict[str, Any], list[dict[str, Any]]], Any]
 
@@ -97,6 +97,27 @@ def written_otherwise(document: dict[str, Any], _seen: list[dict[str, Any]]) -> 
     document["rejoin"]["archive"]["manifest"]["gtid_set"] = f"{OLD.upper()}:24990,\n{OLD}:24989"
 
 
+def planned(document: dict[str, Any], _seen: list[dict[str, Any]]) -> None:
+    """A switchover: nobody is frozen, for the old primary itself says what it executed."""
+    document["fault"] = None
+    document["failover"].update(mode="planned", errant={})
+    document["failover"]["proof"].update(
+        frozen=[],
+        evidence=[
+            {"claim": "contains", "server_uuid": OLD, "value": {"executed_by_old_primary": f"{OLD}:1-9"}, "at": ORIGIN},
+            {"claim": "applied", "server_uuid": NEW, "value": {"executed": f"{OLD}:1-10"}, "at": ORIGIN},
+        ],
+    )
+
+
+def both(first: Mutation, second: Mutation) -> Mutation:
+    def change(document: dict[str, Any], seen: list[dict[str, Any]]) -> None:
+        first(document, seen)
+        second(document, seen)
+
+    return change
+
+
 def overridden(document: dict[str, Any], _seen: list[dict[str, Any]]) -> None:
     document["expectation"] = "unproven"
     document["failover"].update(zero_loss="unproven", override_by="A. Person")
@@ -163,6 +184,21 @@ INVARIANTS: list[tuple[str, Mutation, Any]] = [
     ("nothing_promoted_unproven", without_evidence("server_uuid", NEW), False),
     *[("nothing_promoted_unproven", blank_in_evidence(key), False) for key in ("server_uuid", "value", "at")],
     ("nothing_promoted_unproven", overridden, True),
+    ("nothing_promoted_unproven", both(overridden, put("failover", "override_by", None)), False),
+    ("nothing_promoted_unproven", planned, True),
+    *[
+        ("nothing_promoted_unproven", both(planned, change), False)
+        for change in (
+            put(*PROOF, "n", None),
+            without_evidence("claim", "contains"),
+            without_evidence("claim", "applied"),
+            put(*PROOF, "evidence", 0, "server_uuid", THIRD),
+            put(*PROOF, "evidence", 1, "server_uuid", OLD),
+            put(*PROOF, "evidence", 1, "at", None),
+            put(*PROOF, "evidence", 1, "value", "executed", f"{OLD}:1-8"),
+            put(*PROOF, "missing", [{"claim": "applied", "message": "not all"}]),
+        )
+    ],
 ]
 
 CONDITIONS: list[tuple[str, Mutation, Any]] = [
@@ -271,6 +307,40 @@ def test_an_honest_unproven_may_lose_but_a_dishonest_one_may_not() -> None:
     assert honest["invariants"][0]["holds"] is False
     dishonest = report.assemble(mutant(lie))
     assert (dishonest["verdict"], dishonest["zero_loss"]) == ("fail", "violated")
+
+
+def test_a_planned_change_passes_and_is_shown_from_its_beginning() -> None:
+    result = report.assemble(mutant(planned))
+    assert (result["verdict"], result["reasons"]) == ("pass", [])
+    assert result["timeline"]["fault_ms"] is None and result["timeline"]["failover_started_ms"] == 12_310
+
+
+def test_moments_may_come_as_text_and_zero_is_none() -> None:
+    text = report.assemble(
+        mutant(both(put("fault", "at", str(ORIGIN + 12)), put("failover", "promoted_at", f"{ORIGIN + 12.84}")))
+    )
+    assert (text["verdict"], text["timeline"]["fault_ms"]) == ("pass", 12_000)
+    assert report.assemble(mutant(put("failover", "promoted_at", 0.0)))["timeline"]["promoted_ms"] is None
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "within"),
+    [
+        ("u:1-3", "u:1-5", True),
+        ("u:1-3", "u:1-2:4", False),
+        ("", "u:1", True),
+        ("u:1", "", False),
+        ("u:t:1", "u:1", False),
+        ("u:1:3,v:2", "v:1-9,u:1-9", True),
+    ],
+)
+def test_containment(inner: str, outer: str, within: bool) -> None:
+    assert findings.contained(findings.normal_gtid_set(inner), findings.normal_gtid_set(outer)) is within
+
+
+def test_errant_may_come_by_server() -> None:
+    assert findings.gtid_text({"db1": "u:1", "db2": "", "db3": "v:2"}) == "u:1,v:2"
+    assert (findings.gtid_text({}), findings.gtid_text(None), findings.gtid_text("u:1")) == ("", None, "u:1")
 
 
 def test_nothing_at_all_proves_nothing() -> None:
