@@ -32,3 +32,18 @@ attributes:
 requirements:
   - Python 3.9 or later and PyMySQL 1.0.2 or later (with the C(cryptography) package) where the module runs
 """
+
+    # Named before the attributes above in a module's list of fragments: what is named first counts.
+    INFO_MODULE = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details: It only reads, in check mode as ever.
+  diff_mode:
+    support: N/A
+    details: It changes nothing.
+  idempotent:
+    support: full
+    details: It changes nothing.
+"""

@@ -31,8 +31,8 @@ options:
     type: float
     default: 2.0
 extends_documentation_fragment:
-  - lossless.mysql_ha.attributes
   - lossless.mysql_ha.attributes.info_module
+  - lossless.mysql_ha.attributes
   - lossless.mysql_ha.login
   - lossless.mysql_ha.members
 notes:
