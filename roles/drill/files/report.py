@@ -30,7 +30,7 @@ The drill's document, a JSON object; a key that is absent is an observation that
 Output: report.json (and report.html, made from it alone). Times end in _ms; those of `timeline` and `observation`
 count from the writer's start.
 
-    verdict "pass"|"fail", reasons [text], scenario, description, expectation, server_version,
+    verdict "pass"|"fail", reasons [text], scenario, description, expectation, mode, server_version,
     acknowledged, unknown, failed, lost, write_outage_ms, old_primary, new_primary,
     zero_loss "proven"|"unproven"|"violated"|null, proof {n, k, frozen, required, testimony, evidence}, errant,
     phases, invariants and conditions [{name, holds true|false|null (not observed), evidence}],
@@ -107,6 +107,7 @@ def assemble(drill: Drill) -> dict[str, Any]:
         "scenario": drill.document.get("scenario"),
         "description": drill.document.get("description"),
         "expectation": drill.expectation,
+        "mode": result.get("mode"),
         "server_version": drill.document.get("server_version") or drill.primary.get("version"),
         "acknowledged": dig(drill.checker, "counts", "acknowledged"),
         "unknown": dig(drill.checker, "counts", "unknown"),

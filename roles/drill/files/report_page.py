@@ -28,6 +28,11 @@ ANCHORS = ("fault_ms", "failover_started_ms", "last_before_ms")
 OVERVIEW_BINS = 280
 SHORT_EVIDENCE = 12
 
+PLANNED = (
+    "A planned change: the old primary was alive and read-only, so what it had executed is all that was ever "
+    "acknowledged, and nobody had to be frozen."
+)
+
 MARKS = {
     True: ("holds", "&#10003;", "holds"),
     False: ("broken", "&#10007;", "broken"),
@@ -225,7 +230,12 @@ def _numbers(report: dict[str, Any]) -> str:
     proof = report.get("proof") or {}
     frozen = proof.get("frozen")
     frozen = len(frozen) if isinstance(frozen, (list, dict)) else frozen
-    weighed = f"{text(frozen)} frozen of {text(proof.get('required'))} required" if frozen is not None else "no proof"
+    if report.get("mode") == "planned":
+        weighed = "by the old primary's own word"
+    elif frozen is None:
+        weighed = "no proof"
+    else:
+        weighed = f"{text(frozen)} frozen of {text(proof.get('required'))} required"
     entries = (
         ("Acknowledged transactions lost", number(report.get("lost")), f"of {number(report.get('acknowledged'))}"),
         ("Write outage", duration(report.get("write_outage_ms")), "last answer of the old to first of the new primary"),
@@ -276,7 +286,7 @@ def _timeline(report: dict[str, Any]) -> str:
         parts += [
             "<h3>The whole run</h3>",
             f'<div class="chart">{_overview(line, total, window)}</div>',
-            "<h3>Around the fault</h3>",
+            f"<h3>Around the {'change' if line.get('fault_ms') is None else 'fault'}</h3>",
         ]
     parts += [f'<div class="chart">{_detail(report, line, window)}</div>', _legend()]
     return f"<section>{''.join(parts)}</section>"
@@ -605,14 +615,19 @@ def _proof(report: dict[str, Any]) -> str:
     if proof.get("n") is None and not proof.get("evidence"):
         return "".join(parts)
     title = "What could be shown" if refusal.get("refused") else "The proof"
-    parts.append(
-        f"<h2>{title}</h2><p>Of n = {text(proof.get('n'))} servers that can acknowledge, a commit waits for "
-        f"k = {text(proof.get('k'))}. So n &minus; k + 1 = {text(proof.get('required'))} had to be frozen. "
-        f"Frozen: {_listed(proof.get('frozen'))}.</p>"
-    )
-    parts.append(_testimony(proof.get("testimony")))
+    planned = report.get("mode") == "planned"
+    parts.append(f"<h2>{title}</h2><p>{PLANNED if planned else _arithmetic(proof)}</p>")
+    if not planned:
+        parts.append(_testimony(proof.get("testimony")))
     parts.append(_evidence(proof.get("evidence") or []))
     return f"<section>{''.join(parts)}</section>"
+
+
+def _arithmetic(proof: dict[str, Any]) -> str:
+    return (
+        f"Of n = {text(proof.get('n'))} servers that can acknowledge, a commit waits for k = {text(proof.get('k'))}. "
+        f"So n &minus; k + 1 = {text(proof.get('required'))} had to be frozen. Frozen: {_listed(proof.get('frozen'))}."
+    )
 
 
 def _listed(frozen: Any) -> str:

@@ -91,6 +91,14 @@ def test_a_report_with_nothing_in_it_still_renders() -> None:
     assert "<b>FAIL</b>" in page and "not observed" in page
 
 
+def test_the_page_of_a_planned_change_speaks_of_no_frozen_server() -> None:
+    document = samples.document()
+    document["fault"] = None
+    document["failover"]["mode"] = "planned"
+    page = page_of(document, samples.samples())
+    assert "A planned change" in page and "Around the change" in page and "had to be frozen. " not in page
+
+
 def test_two_holders_late_in_the_run_are_inside_the_detailed_chart() -> None:
     result = assembled(*samples.loss())
     window = report_page._window(result["timeline"], 26_000, result["phases"], result["observation"])
