@@ -361,10 +361,10 @@ class Hands:
         """The first transaction of the new primary. That it returns means that k acknowledgers have it."""
         schema.write_term(self._session(name), row, within=wait)
 
-    def enable_events(self, name: str) -> list[str]:
+    def enable_events(self, name: str) -> tuple[list[str], list[str]]:
         """Events came here disabled by replication; their home is here now. Their definers are kept.
 
-        :returns: the events that were enabled.
+        :returns: the events that were enabled, and a sentence for each that could not be: no reason to fail over back.
         """
         session = self._session(name)
         rows = session.query(
@@ -372,11 +372,20 @@ class Hands:
             " WHERE STATUS IN ('REPLICA_SIDE_DISABLED', 'SLAVESIDE_DISABLED')",
             within=self._deadline,
         )
+        enabled, failures = [], []
         for row in rows:
             user, _at, host = str(row["d"]).rpartition("@")
-            session.execute(
-                f"ALTER DEFINER = {identifier(user)}@{identifier(host)}"
-                f" EVENT {identifier(str(row['s']))}.{identifier(str(row['e']))} ENABLE",
-                within=self._deadline,
-            )
-        return [f"{row['s']}.{row['e']}" for row in rows]
+            event = f"{row['s']}.{row['e']}"
+            try:
+                session.execute(
+                    f"ALTER DEFINER = {identifier(user)}@{identifier(host)}"
+                    f" EVENT {identifier(str(row['s']))}.{identifier(str(row['e']))} ENABLE",
+                    within=self._deadline,
+                )
+            except StatementFailed as error:
+                if error.code != "sql_error":
+                    raise
+                failures.append(f"event {event} stays disabled: {error.message}")
+            else:
+                enabled.append(event)
+        return enabled, failures

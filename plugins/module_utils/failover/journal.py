@@ -86,7 +86,8 @@ class Journal:
                 evidence={"holder": holder, "path": path},
                 next_step="Wait for it to end, then run again.",
             ) from error
-        note = f"run {self.run_id} pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%FT%TZ', time.gmtime())}"
+        since = time.strftime("%FT%TZ", time.gmtime())
+        note = f"run {self.run_id} pid {os.getpid()} on {socket.gethostname()} since {since}"
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, note.encode(), 0)
 

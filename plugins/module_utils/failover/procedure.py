@@ -56,7 +56,7 @@ class Effects(Protocol):
     def close_writes(self, name: str, budget: float) -> None: ...
     def executed(self, name: str) -> GtidSet: ...
     def write_term(self, name: str, row: TermRow, wait: float) -> None: ...
-    def enable_events(self, name: str) -> list[str]: ...
+    def enable_events(self, name: str) -> tuple[list[str], list[str]]: ...
 
 
 @dataclasses.dataclass
@@ -124,6 +124,7 @@ class Procedure:
         self.report = Report(journal.run_id, request.mode, accepted_by="")
         self._began = 0.0
         self._frozen: list[str] = []
+        self._testified: Optional[Testimony] = None
 
     # --- the two ways -----------------------------------------------------------------------------------------------
     def run(self) -> Report:
@@ -330,6 +331,8 @@ class Procedure:
             )
         held = tuple(now if s.name == elected.name else s for s in plan.held(start, frozen))
         testimony = judge(start.term, now, held)
+        if not testimony.holds and testimony.reasons == ("semi_sync_unobserved",) and self._testified:
+            testimony = self._testified
         facts = proofs.gather(start.term, now, held, testimony, at=self.hands.wall())
         proof = proofs.prove(start.term, now, held, testimony, facts)
         return Evidence(proof, now, held)
@@ -414,7 +417,8 @@ class Procedure:
     def _verified(self, elected: Elected, row: TermRow) -> Report:
         """Events come home, and a last look says what the cluster is now."""
         with self._phase("verify"):
-            self.report.events = self.hands.enable_events(elected.name)
+            self.report.events, failures = self.hands.enable_events(elected.name)
+            self.report.notes += failures
             after = diagnose(self.hands.observe(), acknowledgement=row.acknowledgement)
             self.report.topology_after = {name: s.verdict for name, s in after.servers.items()}
             if after.primary != elected.name or after.servers[elected.name].verdict != verdicts.PRIMARY:
@@ -574,6 +578,10 @@ class Procedure:
         """
         promote = run.last("promote")
         switch = run.last("switch")
+        testimony = run.last("testimony")
+        if testimony:
+            self._testified = proofs.testimony_from_result(testimony["testimony"])
+            self.journal.write("testimony", testimony=testimony["testimony"], of=testimony["of"])
         if promote:
             return self._go_forward(run, promote, observation, diagnosis)
         self.hands.lock(sorted(observation.states), 1, self.request.lock_wait)
@@ -619,8 +627,9 @@ class Procedure:
         self.report.zero_loss, self.report.proof = promote["zero_loss"], dict(promote["proof"])
         self.report.accepted_by = promote["accepted_by"]
         term = diagnosis.term
+        state = observation.states.get(elected.name)
         if term and term.revision > start.term.revision:
-            if term.run_id == run.run_id:
+            if term.run_id == run.run_id and state is not None:
                 self.hands.lock(sorted(observation.states), 1, self.request.lock_wait)
                 self._describe(term, elected)
                 self._attach_rest(start, term, observation, elected)
@@ -629,17 +638,17 @@ class Procedure:
                 report = self._verified(elected, term)
                 self.journal.close_other(run, "finished by a later run")
                 return report
-            self.journal.close_other(run, f"overtaken by term {term.term}")
+            self.journal.close_other(run, f"overtaken: term {term.term} is in force")
             return None
-        state = observation.states.get(elected.name)
         if state is None or state.server_uuid != elected.server_uuid:
-            raise HaError(
-                "elected_lost",
-                f"run {run.run_id} had begun to promote {elected.name}, which does not answer now",
-                evidence={"elected": elected.name, "journal": run.path},
-                next_step=f"Bring {elected.name} back. It can not have acknowledged anything without its acknowledgers:"
-                " if it is gone for good, name yourself in accept_data_loss after moving that journal away.",
-            )
+            # Gone before its term row was acknowledged. Its followers are acknowledgers of the old term, so freezing
+            # n - k + 1 of those fences it as it fences the old primary, and the next election counts what it may have
+            # had acknowledged. What the old primary testified was seen by that run; its followers have forgotten it.
+            self._testified = proofs.testimony_from_result(promote["proof"]["testimony"])
+            self.journal.write("testimony", testimony=promote["proof"]["testimony"], of=run.run_id)
+            self.journal.close_other(run, f"{elected.name} was lost before its term began")
+            self.report.notes.append(f"run {run.run_id} had begun to promote {elected.name}, which is gone: elect anew")
+            return None
         if not elected.received <= state.received:
             raise HaError(
                 "elected_changed",

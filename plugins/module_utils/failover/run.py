@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""One failover from the outside: members, login and a request in, a report out. What the module and the manager call."""
+"""One failover from the outside: members, login and a request in, a report out. Module and manager call it."""
 
 from __future__ import annotations
 

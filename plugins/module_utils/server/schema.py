@@ -11,7 +11,7 @@ import dataclasses
 import json
 from typing import Any, Mapping
 
-from .session import Session
+from .session import Session, StatementFailed
 from .state import Heartbeat, Member, TermRow
 
 SCHEMA = "lossless_ha"
@@ -125,28 +125,37 @@ def create(session: Session, *, within: float) -> None:
 
 
 def write_term(session: Session, row: TermRow, *, within: float) -> None:
-    """Append a revision. Its commit waits for k acknowledgements like any other: that it returns is a proof of progress.
+    """Append a revision, and in the same transaction the primary's first testimony under it.
 
-    Two writers of one revision collide on the primary key: the second is refused by the server.
+    Its commit waits for k acknowledgements like any other: that it returns proves progress. Two writers of one
+    revision collide on the primary key: the second is refused by the server.
     """
     members = json.dumps([member_as_dict(m) for m in row.members], sort_keys=True)
-    session.execute(
-        INSERT_TERM,
-        (
-            row.revision,
-            row.term,
-            row.primary_uuid,
-            members,
-            row.k,
-            row.wait_point,
-            row.acknowledgement,
-            row.no_tx_base,
-            row.proof,
-            row.run_id,
-            row.reason,
-        ),
-        within=within,
-    )
+    session.execute("START TRANSACTION", within=within)
+    try:
+        session.execute(
+            INSERT_TERM,
+            (
+                row.revision,
+                row.term,
+                row.primary_uuid,
+                members,
+                row.k,
+                row.wait_point,
+                row.acknowledgement,
+                row.no_tx_base,
+                row.proof,
+                row.run_id,
+                row.reason,
+            ),
+            within=within,
+        )
+        session.execute(WRITE_HEARTBEAT, (row.term,), within=within)
+    except StatementFailed:
+        if session.usable:
+            session.execute("ROLLBACK", within=within)
+        raise
+    session.execute("COMMIT", within=within)
 
 
 def write_heartbeat(session: Session, term: int, *, within: float) -> None:

@@ -20,10 +20,10 @@ Pure.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 from ..server.settings import drift
-from ..server.state import OFF, ON, ServerState, TermRow
+from ..server.state import OFF, ON, Heartbeat, ServerState, TermRow
 from . import durability
 from .testimony import Testimony
 
@@ -75,23 +75,28 @@ class Proof:
 
     def as_result(self) -> dict[str, Any]:
         """For results, journal and report: {n, k, frozen, required, testimony, evidence, missing}."""
-        beat = self.testimony.heartbeat
         return {
             "n": self.n,
             "k": self.k,
             "required": self.required,
             "frozen": list(self.frozen),
-            "testimony": {
-                "holds": self.testimony.holds,
-                "reasons": list(self.testimony.reasons),
-                "heard_by": self.testimony.heard_by,
-                "gap_primary_s": self.testimony.gap_primary,
-                "gap_replica_s": self.testimony.gap_replica,
-                "heartbeat": dataclasses.asdict(beat) if beat else None,
-            },
+            "testimony": testimony_as_result(self.testimony),
             "evidence": [dataclasses.asdict(fact) for fact in self.facts],
             "missing": [dataclasses.asdict(item) for item in self.missing],
         }
+
+
+def testimony_as_result(testimony: Testimony) -> dict[str, Any]:
+    """JSON-able; ``testimony_from_result`` reads it back."""
+    return dataclasses.asdict(testimony)
+
+
+def testimony_from_result(values: Mapping[str, Any]) -> Testimony:
+    """What ``testimony_as_result`` wrote into a journal."""
+    beat = values["heartbeat"]
+    return Testimony(
+        **dict(values, reasons=tuple(values["reasons"]), heartbeat=Heartbeat(**beat) if beat else None)
+    )
 
 
 def gather(

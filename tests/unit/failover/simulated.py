@@ -421,8 +421,9 @@ class Hands:
         if not self.cluster.commit(name, row):
             self.cluster.settle_waiting()
             raise HaError("deadline_exceeded", f"{name}: the term row was not acknowledged")
+        self.cluster.beat(name)  # the same transaction, in truth
         self._boundary(f"wrote_term {name}")
 
-    def enable_events(self, name: str) -> list[str]:
+    def enable_events(self, name: str) -> tuple[list[str], list[str]]:
         self._boundary(f"enable_events {name}")
-        return []
+        return [], []

@@ -303,6 +303,28 @@ def test_the_primary_that_wakes_up_at_any_moment_loses_nothing(tmp_path: Path) -
         assert "db1" not in cluster.acknowledged_by[cluster.acknowledged_by.index(report.new_primary) :]
 
 
+def test_an_elected_server_that_dies_at_any_moment_is_replaced(tmp_path: Path) -> None:
+    """Scenario 21: the candidate is killed somewhere between its election and its first write, or right after."""
+    request = Request(EMERGENCY)
+
+    def make() -> Cluster:
+        return after_crash(5, 2)
+
+    replaced = 0
+    for place in range(boundaries(make, request, tmp_path / "count")):
+        cluster = make()
+        directory = tmp_path / str(place)
+        with pytest.raises(Killed):
+            run(cluster, request, directory, kill_at=place, adversary=everybody_commits)
+        cluster.revive_receivers()
+        cluster.kill("db2")
+        report = run(cluster, request, directory, adversary=everybody_commits)
+        assert report.new_primary != "db2" and report.zero_loss == "proven"
+        check(cluster, report.new_primary)
+        replaced += 1
+    assert replaced > 20
+
+
 # --- the checks can fail --------------------------------------------------------------------------------------------------
 def test_mutant_electing_without_freezing_loses_an_acknowledged_transaction(tmp_path: Path) -> None:
     class Careless(Hands):
