@@ -7,7 +7,7 @@ A module is its documentation, an argument spec made of these parts, and one cal
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Callable, Mapping, NoReturn, Optional
+from typing import Any, Callable, Mapping, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -94,7 +94,7 @@ def run(
     work: Callable[[Mapping[str, Any], bool, Callable[[str], None]], Outcome],
     *,
     required_if: Optional[list[Any]] = None,
-) -> NoReturn:
+) -> None:
     """Parse the arguments, do the work, and end the module.
 
     :param work: called with the parameters, whether this is check mode, and a function that adds a warning.
@@ -104,6 +104,7 @@ def run(
         outcome = work(module.params, module.check_mode, module.warn)
     except HaError as error:
         module.fail_json(**error.as_result())
+        raise  # fail_json has ended the module; mypy can not know, ansible-core has no types
     result = dict(outcome.values, changed=outcome.changed)
     if module._diff and (outcome.before or outcome.after):
         result["diff"] = {"before": outcome.before, "after": outcome.after}

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A refusal: the business answer "this is not done, for these reasons".
 
-It is a value, not an error: deciders return it, and it names *all* reasons found, so that a person mends them in one go.
+It is a value, not an error: deciders return it, and it names *all* reasons found, so that a person mends them in one
+go.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Refusal:
             raise ValueError("a refusal without a reason")
 
     @classmethod
-    def of(cls, reasons: Iterable[Reason]) -> "Refusal":
+    def of(cls, reasons: Iterable[Reason]) -> Refusal:
         return cls(tuple(reasons))
 
     @property

@@ -127,7 +127,7 @@ def _kind_of(error: BaseException) -> str:
 
 
 class Session:
-    """A connection. Not for two threads at once. Use ``Session.connect``, then ``query``/``execute``, then ``close``."""
+    """A connection, not for two threads at once: ``Session.connect``, then ``query``/``execute``, then ``close``."""
 
     def __init__(self, connection: Any, name: str, version: str, comment: str) -> None:
         self._connection = connection
@@ -147,7 +147,7 @@ class Session:
         within: float,
         settings: Optional[Mapping[str, Any]] = None,
         program: str = PROGRAM,
-    ) -> "Session":
+    ) -> Session:
         """Open a connection and identify the server.
 
         :param within: seconds for connecting and logging in.
@@ -197,7 +197,7 @@ class Session:
                 evidence=dict(evidence, errno=number),
                 next_step=_NEXT[kind],
             ) from error
-        session = cls(connection, name, connection.get_server_info(), "")
+        session = cls(connection, name, connection.get_server_info(), "")  # type: ignore[no-untyped-call]
         try:
             row = session.one("SELECT @@version AS version, @@version_comment AS comment", within=within)
             session.version, session.version_comment = str(row["version"]), str(row["comment"])

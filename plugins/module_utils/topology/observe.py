@@ -8,6 +8,7 @@ late answer is dropped.
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import threading
 import time
 from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar
@@ -20,7 +21,7 @@ from ..server.state import FAILED, REFUSED, TIMED_OUT, Answer, Member, NoAnswer,
 Result = TypeVar("Result")
 
 
-def in_parallel(work: Mapping[str, Callable[[], Result]], *, within: float) -> dict[str, "Result | HaError | None"]:
+def in_parallel(work: Mapping[str, Callable[[], Result]], *, within: float) -> dict[str, Result | HaError | None]:
     """Run one function for each name, in threads of their own.
 
     :returns: for each name its result, the ``HaError`` it raised, or ``None`` when it had not ended by the deadline.
@@ -48,10 +49,10 @@ def in_parallel(work: Mapping[str, Callable[[], Result]], *, within: float) -> d
     return outcome
 
 
-def _settle(future: "concurrent.futures.Future[Any]", function: Callable[[], Any]) -> None:
+def _settle(future: concurrent.futures.Future[Any], function: Callable[[], Any]) -> None:
     try:
         future.set_result(function())
-    except BaseException as error:  # handed on to whoever asks the future
+    except BaseException as error:  # noqa: BLE001 - handed on to whoever asks the future
         future.set_exception(error)
 
 
@@ -121,9 +122,13 @@ class Members:
 
     def on_each(
         self, names: Sequence[str], work: Callable[[Session], Result], *, within: float
-    ) -> dict[str, "Result | HaError | None"]:
+    ) -> dict[str, Result | HaError | None]:
         """Run ``work`` with each named member's connection, in parallel. Results as ``in_parallel``."""
-        return in_parallel({name: (lambda n=name: work(self.session(n))) for name in names}, within=within)
+
+        def run(name: str) -> Result:
+            return work(self.session(name))
+
+        return in_parallel({name: functools.partial(run, name) for name in names}, within=within)
 
     def observe(self, names: Optional[Sequence[str]] = None, *, within: float = 2.0) -> Observation:
         """Ask the members, all or those named, for their state."""
@@ -138,7 +143,7 @@ class Members:
             except HaError as error:
                 return no_answer(name, error, asked_at)
 
-        outcome = in_parallel({name: (lambda n=name: ask(n)) for name in asked}, within=within)
+        outcome = in_parallel({name: functools.partial(ask, name) for name in asked}, within=within)
         ended = time.monotonic()
         answers: dict[str, Answer] = {}
         for name, answer in outcome.items():

@@ -69,7 +69,8 @@ def judge(
     gaps = []
     for witness in heard:
         receiver = witness.receiver
-        assert receiver is not None
+        if receiver is None:
+            raise AssertionError("only a witness with a receiver is heard")
         gap_primary = receiver.last_queued_committed_at - beat.written_at
         gap_replica = max(receiver.last_heartbeat_at - receiver.last_queued_at, 0.0)
         gaps.append((max(gap_primary, gap_replica), gap_primary, gap_replica, witness.server_uuid))
