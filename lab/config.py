@@ -85,11 +85,12 @@ def parse_zones(text: str) -> dict[str, Place]:
     return zones
 
 
-def load(environ: Mapping[str, str] = os.environ, checkout: Path = CHECKOUT) -> Config:
+def load(environ: Mapping[str, str] | None = None, checkout: Path = CHECKOUT) -> Config:
     """Read the configuration from the environment. An empty variable counts as not set."""
+    given = os.environ if environ is None else environ
 
     def get(name: str, default: str) -> str:
-        return environ.get(name) or default
+        return given.get(name) or default
 
     name = get("LAB_NAME", f"mysqlha-{path_hash(checkout)}")
     if not name.replace("-", "").isalnum() or not name[0].isalnum():
@@ -103,7 +104,7 @@ def load(environ: Mapping[str, str] = os.environ, checkout: Path = CHECKOUT) -> 
     disk = get("LAB_DISK", "auto")
     if disk not in ("auto", "loop", "volume"):
         raise LabError(f"LAB_DISK={disk}: write auto, loop or volume")
-    own_name = environ.get("LAB_NAME")
+    own_name = given.get("LAB_NAME")
     return Config(
         name=name,
         checkout=checkout,
