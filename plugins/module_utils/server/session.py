@@ -103,6 +103,9 @@ def _plain(value: Any) -> Any:
 
 def _kind_of(error: BaseException) -> str:
     """What a failed connection attempt says, by its root cause."""
+    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError)):
+        # PyMySQL wraps what the network says; bare, it is about a file: the CA, the certificate or the key.
+        return TLS_FAILED
     seen: Optional[BaseException] = error
     chain = []
     while seen is not None and seen not in chain:
@@ -122,8 +125,9 @@ def _kind_of(error: BaseException) -> str:
         return LOGIN_FAILED
     if number == 2026:
         return TLS_FAILED
-    # A connection that is closed before the greeting: a server that goes down or comes up.
-    return REFUSED if number in _LOST else FAILED
+    # A connection that is closed before the login is done: a server that goes down or comes up.
+    broke = number in _LOST or any(isinstance(cause, ConnectionError) for cause in chain)
+    return REFUSED if broke else FAILED
 
 
 class Session:
@@ -184,7 +188,7 @@ class Session:
                     ssl_verify_cert=True,
                     ssl_verify_identity=True,
                 )
-        evidence = {"member": name, "host": host, "port": port, "user": login.user}
+        evidence = {"member": name, "host": host, "port": port, "user": login.user, "ca": login.ca}
         try:
             connection = pymysql.connect(**arguments)
         except (pymysql.err.MySQLError, OSError, RuntimeError) as error:
