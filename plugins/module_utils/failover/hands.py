@@ -23,7 +23,11 @@ from ..server.settings import MAXIMUM_TIMEOUT_MS
 from ..server.state import Member, Observation, ServerState, TermRow
 from ..topology.observe import Members, in_parallel
 
-LOCK_SECONDS = 8
+FREEZE_SECONDS = 8.0
+"""STOP REPLICA waits for an attempt to connect that is under way; that ends after replica_net_timeout at the latest
+(``server/settings.py`` allows 8). A receiver whose source is gone without a trace is mostly in such an attempt."""
+
+LOCK_SECONDS = 15
 """Session wait_timeout of the connections that hold the locks: a dead holder's lock is free after that."""
 
 _TIMED_OUT_LOCK = 1205
@@ -166,9 +170,12 @@ class Hands:
         """A member's connection; the one that holds its lock, if it holds one."""
         return self._members.session(name, reconnect=name not in self._locked)
 
-    def _each(self, names: Sequence[str], work: Callable[[Session], Any]) -> dict[str, Optional[HaError]]:
+    def _each(
+        self, names: Sequence[str], work: Callable[[Session], Any], within: Optional[float] = None
+    ) -> dict[str, Optional[HaError]]:
         """Run on each in parallel. None for a success, the error otherwise."""
-        outcome = in_parallel({n: (lambda n=n: work(self._session(n))) for n in names}, within=self._deadline * 1.5)
+        within = within or self._deadline
+        outcome = in_parallel({n: (lambda n=n: work(self._session(n))) for n in names}, within=within * 1.5)
         result: dict[str, Optional[HaError]] = {}
         for name in names:
             value = outcome[name]
@@ -182,10 +189,10 @@ class Hands:
         """Freeze, in parallel: receiver off, also when it is only connecting; applier on."""
 
         def freeze(session: Session) -> bool:
-            repoint.stop_receiver(session, within=self._deadline)
+            repoint.stop_receiver(session, within=FREEZE_SECONDS)
             return True
 
-        return self._each(names, freeze)
+        return self._each(names, freeze, FREEZE_SECONDS)
 
     def start_receivers(self, names: Sequence[str]) -> dict[str, Optional[HaError]]:
         """Undo a freeze."""
