@@ -13,7 +13,8 @@ Output: one JSON object, {"fault", "action", "at", "pid"}; ``at`` in wall-clock 
 
     mysqld_kill             SIGKILL; systemd starts it again by its own rules
     mysqld_kill_no_restart  SIGKILL, and systemd is told not to start it again until it is healed
-    mysqld_hang             SIGSTOP: connections stay open and nothing answers
+    mysqld_hang             SIGSTOP: connections stay open and nothing answers. Its way back is SIGKILL and a start:
+                            a deposed primary that woke up with commits still waiting could not be fenced by SQL
     semi_sync_off           the primary stops waiting for acknowledgements: nothing is proven any more
     mysqld_stop             a clean stop through systemd, with the guarded stop path
 
@@ -109,12 +110,17 @@ def start_again(unit: str) -> dict[str, float]:
     return {"at": at, "pid": running_pid(unit)}
 
 
-def hang(unit: str, on: bool) -> dict[str, float]:
+def hang(unit: str) -> dict[str, float]:
     pid = running_pid(unit)
     at = time.time()
-    os.kill(pid, signal.SIGSTOP if on else signal.SIGCONT)
-    until(lambda: stopped(pid) is on, "mysqld to be stopped" if on else "mysqld to run")
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: stopped(pid), "mysqld to be stopped")
     return {"at": at, "pid": pid}
+
+
+def end_hang(unit: str) -> dict[str, float]:
+    kill(unit, restart=False)
+    return start_again(unit)
 
 
 def semi_sync(socket: str, on: bool) -> dict[str, float]:
@@ -146,7 +152,7 @@ def stop(unit: str) -> dict[str, float]:
 FAULTS = {
     "mysqld_kill": (lambda c: kill(c["unit"], True), lambda c: start_again(c["unit"])),
     "mysqld_kill_no_restart": (lambda c: kill(c["unit"], False), lambda c: start_again(c["unit"])),
-    "mysqld_hang": (lambda c: hang(c["unit"], True), lambda c: hang(c["unit"], False)),
+    "mysqld_hang": (lambda c: hang(c["unit"]), lambda c: end_hang(c["unit"])),
     "semi_sync_off": (lambda c: semi_sync(c["socket"], False), lambda c: semi_sync(c["socket"], True)),
     "mysqld_stop": (lambda c: stop(c["unit"]), lambda c: start_again(c["unit"])),
 }
