@@ -86,7 +86,7 @@ def _public(host: str) -> bool:
 
 
 def _allowed(name: str, found: str) -> bool:
-    return any(fnmatch(name, files) and what.match(found) for files, what, _ in ALLOWED)
+    return any(fnmatch(name, files) and what.match(found) for files, what, _why in ALLOWED)
 
 
 def _line(text: str, match: re.Match[str]) -> int:

@@ -18,7 +18,7 @@ def targets(makefile: str) -> set[str]:
 
 def said(document: str) -> Iterator[str]:
     """The targets named in the code blocks and code spans of a Markdown document."""
-    blocks = [block for _, block in FENCED.findall(document)]
+    blocks = [block for _fence, block in FENCED.findall(document)]
     spans = INLINE.findall(FENCED.sub("", document))
     for code in [*blocks, *spans]:
         for line in code.splitlines():
