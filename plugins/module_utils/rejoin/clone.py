@@ -96,6 +96,10 @@ def clone(
     recipient.execute("SET GLOBAL clone_valid_donor_list = %s", (f"{host}:{port}",), within=statement_within)
     if login.ca:
         recipient.execute("SET GLOBAL clone_ssl_ca = %s", (login.ca,), within=statement_within)
+    # Dropping what is there is a write. read_only stays on, so only our account may; after the restart the
+    # configuration file makes it read-only again.
+    recipient.execute("SET GLOBAL read_only = ON", within=statement_within)
+    recipient.execute("SET GLOBAL super_read_only = OFF", within=statement_within)
     started = time.monotonic()
     try:
         recipient.execute(
@@ -189,6 +193,7 @@ def _judge(error: StatementFailed, recipient: Session, donor: str, within: float
             evidence=error.evidence,
             next_step="Raise clone_timeout, and look at performance_schema.clone_progress on that server.",
         ) from error
+    recipient.execute("SET GLOBAL super_read_only = ON", within=within)
     status = recipient.one(
         "SELECT ERROR_NO AS number, ERROR_MESSAGE AS message FROM performance_schema.clone_status", within=within
     )

@@ -41,6 +41,9 @@ _FILTERS = """SELECT CONCAT(FILTER_NAME, '=', FILTER_RULE) AS rule
         FROM performance_schema.replication_applier_global_filters
     UNION SELECT CONCAT(FILTER_NAME, '=', FILTER_RULE) FROM performance_schema.replication_applier_filters"""
 
+_WORKER = """SELECT LAST_ERROR_MESSAGE AS message FROM performance_schema.replication_applier_status_by_worker
+    WHERE CHANNEL_NAME = '' AND LAST_ERROR_NUMBER <> 0 ORDER BY LAST_ERROR_TIMESTAMP DESC LIMIT 1"""
+
 
 def read_facts(session: Session, prefix: str, *, within: float) -> ServerFacts:
     """What one server says.
@@ -64,8 +67,12 @@ def read_facts(session: Session, prefix: str, *, within: float) -> ServerFacts:
         own_schema=int(counts["own_tables"]) == 2,
         replication_accounts={str(row["user"]): str(row["locked"]) == "Y" for row in accounts},
         dump_users=tuple(sorted({str(row["user"]) for row in dumps})),
-        filters=tuple([str(r["rule"]) for r in session.query(_FILTERS, within=left())] + _binlog_filters(session, left())),
+        filters=(
+            *(str(row["rule"]) for row in session.query(_FILTERS, within=left())),
+            *_binlog_filters(session, left()),
+        ),
         clone_active=bool(counts["clone_active"]),
+        applier_error=str(session.one(_WORKER, within=left()).get("message") or ""),
     )
 
 

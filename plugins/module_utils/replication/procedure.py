@@ -20,7 +20,7 @@ from ..server.state import OFF, ServerState
 from ..topology.observe import Members, in_parallel
 from . import repoint, steps
 from .facts import DUMP_THREADS
-from .situation import Situation, Wish
+from .situation import Situation, Wish, find_primary
 from .steps import Step
 
 
@@ -270,7 +270,7 @@ class Procedure:
             acknowledge=step.acknowledge,
             within=self._means.stall,
         )
-        repoint.wait_connected(session, within=self._means.connect)
+        self._connected(session, situation)
 
     def _do_StartThreads(
         self, step: steps.StartThreads, session: Session, state: ServerState, situation: Situation
@@ -278,12 +278,12 @@ class Procedure:
         repoint.guard(session, step.server_uuid, within=self._means.statement)
         repoint.start_applier(session, within=self._means.statement)
         repoint.start(session, within=self._means.statement)
-        repoint.wait_connected(session, within=self._means.connect)
+        self._connected(session, situation)
 
     def _do_WaitConnected(
         self, step: steps.WaitConnected, session: Session, state: ServerState, situation: Situation
     ) -> None:
-        repoint.wait_connected(session, within=self._means.connect)
+        self._connected(session, situation)
 
     def _do_WaitReceived(
         self, step: steps.WaitReceived, session: Session, state: ServerState, situation: Situation
@@ -301,13 +301,17 @@ class Procedure:
         repoint.set_acknowledge(session, True, within=self._means.statement)
         repoint.stop_receiver(session, within=self._means.connect)
         repoint.start(session, within=self._means.statement)
-        repoint.wait_connected(session, within=self._means.connect)
+        self._connected(session, situation)
         self._until(
             session,
             lambda: self._status(session, "rpl_semi_sync_replica_status") == "ON",
             "does_not_acknowledge",
             "the receiver runs and does not acknowledge",
         )
+
+    def _connected(self, session: Session, situation: Situation) -> None:
+        primary = find_primary(situation, self._wish)
+        repoint.wait_connected(session, primary.server_uuid if primary else "", within=self._means.connect)
 
     # --- waiting -----------------------------------------------------------------------------------------------------
     def wait_received(self, names: tuple[str, ...], gtids: GtidSet) -> None:

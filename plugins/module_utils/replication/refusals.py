@@ -326,13 +326,14 @@ def _replica(situation: Situation, wish: Wish, state: ServerState, primary: Serv
         )
     broken = state.applier
     if broken and broken.error_number and broken.state == OFF:
+        error = situation.facts_of(state.name).applier_error or broken.error
         yield _reason(
             "applier_broken",
-            f"{state.name}: the applier stopped: {broken.error} ({broken.error_number})",
+            f"{state.name}: the applier stopped: {error} ({broken.error_number})",
             f"Find out why its data differ; nothing is skipped. If they may go, name {state.name} expendable.",
             member=state.name,
             errno=broken.error_number,
-            error=broken.error,
+            error=error,
         )
 
 

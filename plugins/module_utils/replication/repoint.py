@@ -33,7 +33,10 @@ _STOP_TIMED_OUT = frozenset({3024, 3025})
 
 @dataclasses.dataclass(frozen=True)
 class Threads:
-    """Both threads of the default channel, and what they hold. ``configured`` is false when there is no channel."""
+    """Both threads of the default channel, and what they hold. ``configured`` is false when there is no channel.
+
+    ``source_uuid``: of the last source that the receiver was connected to.
+    """
 
     server_uuid: str
     configured: bool
@@ -46,6 +49,7 @@ class Threads:
     receiver_message: str
     applier_error: int
     applier_message: str
+    source_uuid: str = ""
 
     @property
     def unapplied(self) -> GtidSet:
@@ -70,7 +74,7 @@ class Deadline:
 
 
 _THREADS = """SELECT @@GLOBAL.server_uuid AS server_uuid, c.HOST AS host, c.AUTO_POSITION AS auto_position,
-    s.SERVICE_STATE AS receiver, s.RECEIVED_TRANSACTION_SET AS retrieved,
+    s.SERVICE_STATE AS receiver, s.SOURCE_UUID AS source_uuid, s.RECEIVED_TRANSACTION_SET AS retrieved,
     s.LAST_ERROR_NUMBER AS receiver_error, s.LAST_ERROR_MESSAGE AS receiver_message,
     a.SERVICE_STATE AS applier,
     GREATEST(IFNULL(k.LAST_ERROR_NUMBER, 0), IFNULL(w.number, 0)) AS applier_error,
@@ -104,6 +108,7 @@ def read_threads(session: Session, *, within: float) -> Threads:
         receiver_message=str(row.get("receiver_message") or ""),
         applier_error=int(row.get("applier_error") or 0),
         applier_message=str(row.get("applier_message") or ""),
+        source_uuid=str(row.get("source_uuid") or "").lower(),
     )
 
 
@@ -212,11 +217,12 @@ def wait_executed(session: Session, wanted: Optional[GtidSet] = None, *, within:
 def wait_connected(session: Session, source_uuid: str = "", *, within: float) -> Threads:
     """Wait until the receiver is connected.
 
+    :param source_uuid: to that very server. A receiver reads ON a moment before it knows whom it reached.
     :raises HaError: ``receiver_not_connected`` with the receiver's own error.
     """
     return _until(
         session,
-        lambda seen: seen.receiver == ON,
+        lambda seen: seen.receiver == ON and bool(seen.source_uuid) and source_uuid in ("", seen.source_uuid),
         Deadline(within),
         "receiver_not_connected",
         "the receiver did not connect",

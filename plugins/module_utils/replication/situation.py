@@ -46,7 +46,8 @@ class ServerFacts:
     ``without_primary_key``, ``not_innodb``: tables, ``schema.table``. ``user_tables``: how many tables hold data that
     is not ours. ``own_schema``: our tables exist. ``replication_accounts``: those with the prefix, and whether each is
     locked. ``dump_users``: the accounts of the replicas attached here. ``filters``: replication filters of any kind.
-    ``clone_active``: the clone plugin works.
+    ``clone_active``: the clone plugin works. ``applier_error``: what the applier's worker says; the state holds only
+    that some worker stopped.
     """
 
     without_primary_key: tuple[str, ...] = ()
@@ -57,6 +58,7 @@ class ServerFacts:
     dump_users: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
     clone_active: bool = True
+    applier_error: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -120,13 +120,21 @@ def primary_of_record(observation: Observation) -> tuple[Optional[str], str]:
     if len(writable) == 1:
         return writable[0].name, writable[0].server_uuid
     if not writable:
-        followed = {(s.receiver.source_host, s.receiver.source_uuid) for s in observation.states.values() if s.receiver}
-        for member in observation.members:
-            state = observation.states.get(member.name)
-            uuid = state.server_uuid if state else ""
-            matches = [f for f in followed if f[0] == member.host or (uuid and f[1] == uuid)]
-            if matches and len(followed) == 1:
-                return member.name, uuid or matches[0][1]
+        followed = {_followed(s, observation) for s in observation.states.values() if s.receiver and s.receiver.source_host}
+        if len(followed) == 1:
+            return followed.pop()
+    return None, ""
+
+
+def _followed(server: ServerState, observation: Observation) -> tuple[Optional[str], str]:
+    """Name and server_uuid of the member that a server follows. A receiver that has just started knows no uuid yet."""
+    receiver = server.receiver
+    assert receiver is not None
+    for member in observation.members:
+        state = observation.states.get(member.name)
+        address = (member.host, member.replication_port) == (receiver.source_host, receiver.source_port)
+        if address or (state and receiver.source_uuid == state.server_uuid):
+            return member.name, state.server_uuid if state else receiver.source_uuid
     return None, ""
 
 

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server import accounts
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.dialect import Dialect
 
 ADMIN_PASSWORD = "admin'\\pass%s"
 REPLICATION_PASSWORD = "repl'\\canary%s"
@@ -81,6 +82,10 @@ SUPERVISOR = (
     "cp /scratch/my-{n}.cnf /tmp/my.cnf; chmod 0644 /tmp/my.cnf;"
     " while MYSQLD_PARENT_PID=$$ mysqld --defaults-file=/tmp/my.cnf; [ $? = 16 ]; do :; done"
 )
+
+
+def grants(account: accounts.Account) -> Any:
+    return accounts.grants_of(account.duty, Dialect((9, 7, 4)))
 
 
 def docker(*arguments: str, check: bool = True) -> str:
@@ -194,6 +199,8 @@ class Farm:
         self.template = f"{name}-template"
         docker("network", "rm", name, check=False)
         self._network = self._free_network()
+        self.layout = 0
+        """Grows whenever servers are made anew."""
         self.servers = {number: Server(self, number) for number in range(1, LARGEST + 1)}
         self._certificates()
         self._initialise()
@@ -248,7 +255,7 @@ class Farm:
         for account, password in wanted:
             quoted = pymysql.converters.escape_string(password)
             statements.append(f"CREATE USER {account.sql_name} IDENTIFIED BY '{quoted}' REQUIRE SSL")
-            statements += [f"GRANT {what} ON {where} TO {account.sql_name}" for what, where in account.grants]
+            statements += [f"GRANT {what} ON {where} TO {account.sql_name}" for what, where in grants(account)]
         statements += [
             "CREATE USER root@'%' IDENTIFIED BY ''",
             "GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION",
@@ -269,6 +276,7 @@ class Farm:
 
     def fresh(self, count: int, *, extra: dict[int, str] | None = None) -> list[Server]:
         """That many empty servers, running; the others are gone."""
+        self.layout += 1
         for server in self.servers.values():
             if server.number > count:
                 docker("rm", "-f", server.container, check=False)
