@@ -58,6 +58,11 @@ class Dialect:
     def has_gtid_tags(self) -> bool:
         return self.version >= (8, 3, 0)
 
+    @property
+    def set_definer_privilege(self) -> str:
+        """What it takes to keep another account as definer, as ALTER EVENT does (SET_USER_ID went with 8.4)."""
+        return "SET_ANY_DEFINER" if self.version >= (8, 2, 0) else "SET_USER_ID"
+
     def semi_sync_variable(self, name: str) -> str:
         """The server's name for one of the new names, for example ``rpl_semi_sync_source_enabled``."""
         if self.semi_sync_generation != "master":
