@@ -35,7 +35,7 @@ options:
       - What the account is for, which decides its grants. The notes say what each grant is needed for.
     type: str
     required: true
-    choices: [admin, monitor, keeper, clone, replication]
+    choices: [admin, monitor, keeper, clone, replication, drill]
   password:
     description:
       - The password. Whether an existing account has it is found out by logging in with it.
@@ -102,6 +102,8 @@ notes:
   - "V(clone): BACKUP_ADMIN lets a new server copy the data from this one."
   - "V(replication): REPLICATION SLAVE lets one replica follow this server. Every replica has an account of its
     own, so that one can be locked out alone."
+  - "V(drill): SELECT, INSERT, UPDATE and CREATE on C(lossless_drill) let the writer of a failover drill work, and its
+    checker read."
   - An event whose definer holds SYSTEM_USER (as C(root) does) can only be enabled by an account that holds it too.
 """
 
@@ -160,7 +162,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session i
 SPEC: dict[str, Any] = {
     "user": {"type": "str", "required": True},
     "host": {"type": "str", "default": "%"},
-    "duty": {"type": "str", "required": True, "choices": ["admin", "monitor", "keeper", "clone", "replication"]},
+    "duty": {"type": "str", "required": True, "choices": ["admin", "monitor", "keeper", "clone", "replication", "drill"]},
     "password": {"type": "str", "no_log": True},
     "require_tls": {"type": "bool", "default": True},
     "state": {"type": "str", "choices": ["present"], "default": "present"},

@@ -22,7 +22,8 @@ Grant = tuple[str, str]
 """(privileges, object), for example ("SELECT", "performance_schema.*")"""
 
 ADMIN, MONITOR, KEEPER, CLONE, REPLICATION = "admin", "monitor", "keeper", "clone", "replication"
-DUTIES = (ADMIN, MONITOR, KEEPER, CLONE, REPLICATION)
+DRILL = "drill"
+DUTIES = (ADMIN, MONITOR, KEEPER, CLONE, REPLICATION, DRILL)
 
 SET_DEFINER = "{set definer}"
 """Stands for the privilege that ``Dialect.set_definer_privilege`` names."""
@@ -53,6 +54,7 @@ _GRANTS: dict[str, tuple[Grant, ...]] = {
     ),
     CLONE: (("BACKUP_ADMIN", "*.*"),),
     REPLICATION: (("REPLICATION SLAVE", "*.*"),),
+    DRILL: (("SELECT, INSERT, UPDATE, CREATE", "lossless_drill.*"),),
 }
 
 
