@@ -68,17 +68,13 @@ class Journal:
         try:
             os.makedirs(self.directory, mode=0o700, exist_ok=True)
             self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise HaError(
-                "journal_unwritable",
-                f"the journal directory {self.directory} can not be used: {error.strerror}",
-                evidence={"path": self.directory, "errno": error.errno},
-                next_step="Make room, or mend its permissions; without a journal nothing is touched.",
-            ) from error
-        try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            since = time.strftime("%FT%TZ", time.gmtime())
+            note = f"run {self.run_id} pid {os.getpid()} on {socket.gethostname()} since {since}"
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, note.encode(), 0)
         except BlockingIOError as error:
-            holder = os.pread(self._lock, 500, 0).decode("utf-8", "replace").strip()
+            holder = os.pread(self._lock, 500, 0).decode("utf-8", "replace").strip() if self._lock is not None else ""
             self.release()
             raise HaError(
                 "locked_here",
@@ -86,10 +82,14 @@ class Journal:
                 evidence={"holder": holder, "path": path},
                 next_step="Wait for it to end, then run again.",
             ) from error
-        since = time.strftime("%FT%TZ", time.gmtime())
-        note = f"run {self.run_id} pid {os.getpid()} on {socket.gethostname()} since {since}"
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, note.encode(), 0)
+        except OSError as error:
+            self.release()
+            raise HaError(
+                "journal_unwritable",
+                f"the journal directory {self.directory} can not be used: {error.strerror}",
+                evidence={"path": self.directory, "errno": error.errno},
+                next_step="Make room, or mend its permissions; without a journal nothing is touched.",
+            ) from error
 
     def unfinished(self) -> Optional[Unfinished]:
         """The newest interrupted run of this cluster, if any. Run ids sort by time."""
@@ -114,25 +114,29 @@ class Journal:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
                 self._file = os.open(self.path, flags, 0o600)
                 _sync_directory(self.directory)
-            os.write(self._file, record.encode())
+            _append(self._file, record.encode())
             os.fdatasync(self._file)
         except OSError as error:
-            raise HaError(
-                "journal_unwritable",
-                f"the journal {self.path} can not be written: {error.strerror}",
-                evidence={"path": self.path, "errno": error.errno},
-                next_step="Make room on that file system, then run again.",
-            ) from error
+            raise _unwritable(self.path, error) from error
 
     def close_other(self, unfinished: Unfinished, how: str) -> None:
-        """Mark an interrupted run as dealt with by this one."""
+        """Mark an interrupted run as dealt with by this one.
+
+        :raises HaError: ``journal_unwritable``.
+        """
         line = json.dumps({"what": END, "at": time.time(), "how": how, "by": self.run_id}) + "\n"
-        handle = os.open(unfinished.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
-            os.write(handle, line.encode())
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+            handle = os.open(unfinished.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            try:
+                # What a crash tore off never happened; what is appended must not be glued to it.
+                whole = os.pread(handle, os.fstat(handle).st_size, 0).rfind(b"\n") + 1
+                os.ftruncate(handle, whole)
+                _append(handle, line.encode())
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise _unwritable(unfinished.path, error) from error
 
     def release(self) -> None:
         for handle in (self._file, self._lock):
@@ -145,14 +149,46 @@ def _file_name(text: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in text) or "_"
 
 
+def _unwritable(path: str, error: OSError) -> HaError:
+    return HaError(
+        "journal_unwritable",
+        f"the journal {path} can not be written: {error.strerror}",
+        evidence={"path": path, "errno": error.errno},
+        next_step="Make room on that file system, then run again.",
+    )
+
+
+def _append(handle: int, data: bytes) -> None:
+    """Write all of it, or nothing: a file system that fills up takes a part and says so only by the count."""
+    before = os.fstat(handle).st_size
+    try:
+        left = data
+        while left:
+            left = left[os.write(handle, left) :]
+    except OSError:
+        os.ftruncate(handle, before)
+        raise
+
+
 def _read(path: str) -> tuple[Mapping[str, Any], ...]:
-    """The whole records of a journal; a last line that was cut off by a crash never happened."""
+    """The whole records of a journal; a last line that was cut off by a crash never happened.
+
+    :raises HaError: ``journal_damaged``: what that run did is not known.
+    """
     records = []
-    with open(path, encoding="utf-8") as lines:
+    with open(path, encoding="utf-8", errors="replace") as lines:
         for line in lines:
             if not line.endswith("\n"):
                 break
-            records.append(json.loads(line))
+            try:
+                records.append(json.loads(line))
+            except ValueError as error:
+                raise HaError(
+                    "journal_damaged",
+                    f"line {len(records) + 1} of the journal {path} is no record",
+                    evidence={"path": path, "line": len(records) + 1},
+                    next_step="See by hand how far that run came, then move the file away and run again.",
+                ) from error
     return tuple(records)
 
 
