@@ -15,6 +15,7 @@ VARIABLE = "LOSSLESS_MYSQL_HA_FAULT"
 PHASES = (
     "observe",
     "lock",
+    "silence",
     "freeze",
     "elect",
     "apply",
