@@ -83,8 +83,8 @@ class GtidSet:
         self._hash: int | None = None
 
     @classmethod
-    def parse(cls, text: str) -> "GtidSet":
-        """Read the text form. White space and newlines are ignored, as the server does. The empty text is the empty set.
+    def parse(cls, text: str) -> GtidSet:
+        """Read the text form. White space and newlines are ignored, as the server does; no text is the empty set.
 
         :raises HaError: ``gtid_set_invalid``.
         """
@@ -151,13 +151,13 @@ class GtidSet:
             self._hash = hash(tuple(self._origins.items()))
         return self._hash
 
-    def __or__(self, other: "GtidSet") -> "GtidSet":
+    def __or__(self, other: GtidSet) -> GtidSet:
         origins: dict[Origin, tuple[Interval, ...]] = dict(self._origins)
         for origin, intervals in other._origins.items():
             origins[origin] = origins.get(origin, ()) + intervals
         return GtidSet(origins)
 
-    def __sub__(self, other: "GtidSet") -> "GtidSet":
+    def __sub__(self, other: GtidSet) -> GtidSet:
         return GtidSet(
             {
                 origin: _subtract(intervals, other._origins.get(origin, ()))
@@ -165,19 +165,19 @@ class GtidSet:
             }
         )
 
-    def __and__(self, other: "GtidSet") -> "GtidSet":
+    def __and__(self, other: GtidSet) -> GtidSet:
         return self - (self - other)
 
-    def __le__(self, other: "GtidSet") -> bool:
+    def __le__(self, other: GtidSet) -> bool:
         return not self - other
 
-    def __lt__(self, other: "GtidSet") -> bool:
+    def __lt__(self, other: GtidSet) -> bool:
         return self <= other and self != other
 
-    def __ge__(self, other: "GtidSet") -> bool:
+    def __ge__(self, other: GtidSet) -> bool:
         return other <= self
 
-    def __gt__(self, other: "GtidSet") -> bool:
+    def __gt__(self, other: GtidSet) -> bool:
         return other < self
 
     def __iter__(self) -> Iterator[tuple[Origin, Interval]]:
@@ -191,7 +191,7 @@ class GtidSet:
         """The servers that transactions of this set come from."""
         return frozenset(uuid for uuid, _tag in self._origins)
 
-    def of(self, uuids: Iterable[str]) -> "GtidSet":
+    def of(self, uuids: Iterable[str]) -> GtidSet:
         """The part of the set that comes from these servers, whatever its tag."""
         wanted = {uuid.lower() for uuid in uuids}
         return GtidSet({origin: intervals for origin, intervals in self._origins.items() if origin[0] in wanted})

@@ -207,7 +207,8 @@ def claim(facts: Facts, timing: Timing) -> Claim:
     if candidate.standing == NOBODY:
         return candidate
     seen, beat = facts.seen, facts.beat
-    assert seen is not None
+    if seen is None:
+        raise AssertionError("who stands for something was seen")
     if beat is None or beat.server_uuid != seen.server_uuid or beat.term != seen.term:
         return Claim(CANDIDATE, "no_lease", f"no heartbeat of term {seen.term} has been acknowledged yet")
     age = _age(facts.now, beat.sent_at, timing.lease)

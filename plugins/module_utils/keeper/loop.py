@@ -209,7 +209,8 @@ class Loop:
 
     def _hold(self, watched: Watched, decision: lease.Decision, facts: lease.Facts) -> None:
         """Add the address, or renew its lifetime in the kernel; then look again whether that was still right."""
-        assert facts.beat is not None
+        if facts.beat is None:
+            raise AssertionError("nothing is taken or kept without a heartbeat")
         taking = decision.action == lease.TAKE
         try:
             if not taking and not self._world.kernel.has(watched.vip):

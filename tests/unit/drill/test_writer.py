@@ -165,7 +165,7 @@ def run(sessions: list[Any], outcomes: int, fresh: bool = False) -> tuple[FakeLo
 
 def test_a_good_connection_is_kept_and_each_transaction_gets_its_own_id() -> None:
     session = FakeSession()
-    log, _ = run([session], 3)
+    log, _loop = run([session], 3)
     first = drill_common.row_id(1, 3, 0)
     assert [line["id"] for line in log.outcomes()] == [first, first + 1, first + 2]
     assert {line["outcome"] for line in log.outcomes()} == {"acknowledged"}
@@ -177,7 +177,7 @@ def test_a_good_connection_is_kept_and_each_transaction_gets_its_own_id() -> Non
 
 def test_a_connection_lost_during_commit_is_unknown_and_never_used_again() -> None:
     broken, good = FakeSession({"commit": LOST}), FakeSession(uuid="other")
-    log, _ = run([broken, good], 2)
+    log, _loop = run([broken, good], 2)
     unknown, acknowledged = log.outcomes()
     assert (unknown["outcome"], unknown["error"]["number"]) == ("unknown", 2013)
     assert (acknowledged["outcome"], acknowledged["server_uuid"]) == ("acknowledged", "other")
@@ -189,7 +189,7 @@ def test_a_connection_lost_during_commit_is_unknown_and_never_used_again() -> No
 @pytest.mark.parametrize("number", [1053, 1290, 1836, 2013, 3032])
 def test_an_error_before_commit_is_failed_and_leads_to_a_new_connection(step: str, number: int) -> None:
     broken = FakeSession({step: error(number)})
-    log, _ = run([broken, FakeSession()], 2)
+    log, _loop = run([broken, FakeSession()], 2)
     failed, acknowledged = log.outcomes()
     assert (failed["outcome"], failed["commit_started"], failed["error"]["number"]) == ("failed", None, number)
     assert acknowledged["outcome"] == "acknowledged"
@@ -205,27 +205,27 @@ def test_a_deadlock_is_rolled_back_on_the_same_connection(step: str) -> None:
             raise failure
 
     session = FakeSession({step: once})
-    log, _ = run([session], 2)
+    log, _loop = run([session], 2)
     assert [line["outcome"] for line in log.outcomes()] == ["failed", "acknowledged"]
     assert session.log.count("rollback") == 1 and session.log.count("close") == 1
 
 
 def test_a_deadlock_whose_rollback_fails_costs_the_connection() -> None:
     broken = FakeSession({"insert": error(1213), "rollback": LOST})
-    log, _ = run([broken, FakeSession()], 2)
+    log, _loop = run([broken, FakeSession()], 2)
     assert [line["outcome"] for line in log.outcomes()] == ["failed", "acknowledged"]
     assert broken.log[-1] == "close"
 
 
 def test_a_missing_account_is_never_committed() -> None:
     broken = FakeSession({"rows": 0})
-    log, _ = run([broken, FakeSession()], 2)
+    log, _loop = run([broken, FakeSession()], 2)
     assert log.outcomes()[0]["outcome"] == "failed" and "commit" not in broken.log
 
 
 def test_an_outage_is_logged_sampled_and_its_end_is_logged() -> None:
     refused = pymysql.err.OperationalError(2003, f"no route; {SECRET}")
-    log, _ = run([FakeSession({"commit": LOST}), refused, refused, refused, FakeSession()], 2)
+    log, _loop = run([FakeSession({"commit": LOST}), refused, refused, refused, FakeSession()], 2)
     kinds = [line["type"] for line in log.lines]
     assert kinds[:3] == ["connected", "outcome", "no_connection"] and kinds[-2:] == ["connected", "outcome"]
     assert kinds.count("no_connection") < 3, "three attempts within a tenth of a second are one line, or two when slow"
@@ -234,14 +234,14 @@ def test_an_outage_is_logged_sampled_and_its_end_is_logged() -> None:
 
 def test_a_session_that_dies_while_it_is_prepared_is_closed() -> None:
     broken = FakeSession({"set": LOST})
-    log, _ = run([broken, FakeSession()], 1)
+    log, _loop = run([broken, FakeSession()], 1)
     assert broken.log == ["set", "close"]
     assert [line["outcome"] for line in log.outcomes()] == ["acknowledged"]
 
 
 def test_a_fresh_writer_connects_for_each_transaction() -> None:
     sessions = [FakeSession(), FakeSession(), FakeSession()]
-    log, _ = run(list(sessions), 3, fresh=True)
+    log, _loop = run(list(sessions), 3, fresh=True)
     assert [session.log.count("commit") for session in sessions] == [1, 1, 1]
     assert [session.log[-1] for session in sessions] == ["close"] * 3
     assert [line["type"] for line in log.lines].count("connected") == 1
@@ -351,7 +351,7 @@ def test_lines_come_in_batches_no_later_than_the_flush_interval(tmp_path: Path) 
     file = CountingFile(tmp_path / "log")
     log = writer.OutcomeLog(file, 0.01, stop)
     log.start()
-    for _ in range(50):
+    for _attempt in range(50):
         log.put(dict(OUTCOME))
     deadline = time.monotonic() + 2
     while log.counts["acknowledged"] < 50 and time.monotonic() < deadline:

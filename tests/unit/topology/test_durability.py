@@ -27,7 +27,7 @@ def contained(n: int, k: int, held: int) -> bool:
 def revoked(n: int, k: int, held: int) -> bool:
     """Whether no k acknowledgers are left among those that are not frozen."""
     return all(
-        not any(True for _ in combinations(set(range(n)) - set(frozen), k)) for frozen in combinations(range(n), held)
+        not any(True for _ks in combinations(set(range(n)) - set(frozen), k)) for frozen in combinations(range(n), held)
     )
 
 
