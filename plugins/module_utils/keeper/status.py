@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any, Mapping, Optional, TextIO
 
@@ -43,6 +44,15 @@ def read(path: str) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
+
+
+def age(values: Mapping[str, Any]) -> Optional[float]:
+    """Seconds since the status was written, ``None`` when it does not say, or says a time to come."""
+    at = values.get("updated_at")
+    if not isinstance(at, (int, float)):
+        return None
+    found = time.time() - at
+    return found if found >= 0 else None
 
 
 class Systemd:
