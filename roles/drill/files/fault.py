@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A fault on this host, made on purpose, and its way back.
 
@@ -31,6 +30,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any, Callable
 
 DROP_IN = "/run/systemd/system/{unit}.service.d/50-lossless-drill-no-restart.conf"
 DEADLINE = 120.0
@@ -67,7 +67,7 @@ def stopped(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] == "T"
 
 
-def until(condition, what: str) -> None:
+def until(condition: Callable[[], bool], what: str) -> None:
     """Wait for a condition.
 
     :raises FaultFailed: when it does not come true within the deadline.
@@ -134,7 +134,8 @@ def semi_sync(socket: str, on: bool) -> dict[str, float]:
             if not on:
                 cursor.execute("SET GLOBAL rpl_semi_sync_source_enabled = OFF")
                 cursor.execute("SELECT @@GLOBAL.rpl_semi_sync_source_enabled")
-                if cursor.fetchone()[0]:
+                row = cursor.fetchone()
+                if row is None or row[0]:
                     raise FaultFailed("semi-sync is still on")
     finally:
         connection.close()
@@ -149,7 +150,10 @@ def stop(unit: str) -> dict[str, float]:
     return {"at": at, "pid": pid}
 
 
-FAULTS = {
+Work = Callable[[dict[str, Any]], dict[str, float]]
+
+# The fault and its way back.
+FAULTS: dict[str, tuple[Work, Work]] = {
     "mysqld_kill": (lambda c: kill(c["unit"], True), lambda c: start_again(c["unit"])),
     "mysqld_kill_no_restart": (lambda c: kill(c["unit"], False), lambda c: start_again(c["unit"])),
     "mysqld_hang": (lambda c: hang(c["unit"]), lambda c: end_hang(c["unit"])),
