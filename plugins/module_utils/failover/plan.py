@@ -89,7 +89,10 @@ def _reason(code: str, message: str, next_step: str, **evidence: Any) -> Reason:
 
 
 def registered_names(term: TermRow, observation: Observation) -> dict[str, str]:
-    """server_uuid of each registered acknowledger that answered, by its name here."""
+    """server_uuid of each registered acknowledger that answered, by its name here.
+
+    One server can answer under two names (two addresses): it is frozen under both, and counts once.
+    """
     uuids = {m.server_uuid for m in term.acknowledgers}
     return {s.name: s.server_uuid for s in observation.states.values() if s.server_uuid in uuids}
 
@@ -141,7 +144,7 @@ def may_start(request: Request, observation: Observation, diagnosis: Diagnosis) 
         term=term,
         acknowledgers=tuple(sorted(answering)),
         required=required,
-        locks=min(durability.locks_required(term.n, term.k), max(term.n, 1)),
+        locks=min(durability.locks_required(term.n, term.k), term.n) if term.n and term.k else 1,
         needs_silence=tuple(hearing),
     )
 
@@ -184,7 +187,7 @@ def _planned(
         reasons += every or [
             _reason("no_candidate", "no registered acknowledger answers", "Bring one back, then run again.")
         ]
-    if len(answering) < required:
+    if len(set(answering.values())) < required:
         reasons.append(_too_few(term, answering, required))
     return reasons
 
@@ -258,7 +261,7 @@ def _emergency(
                 errno=silent.errno,
             )
         )
-    if len(answering) < required and not request.accept_data_loss:
+    if len(set(answering.values())) < required and not request.accept_data_loss:
         reasons.append(_too_few(term, answering, required))
     if not answering:
         reasons.append(
@@ -276,8 +279,8 @@ def _too_few(term: TermRow, answering: Mapping[str, str], required: int) -> Reas
     absent = [m.name for m in term.acknowledgers if m.server_uuid not in answering.values()]
     return _reason(
         "too_few_acknowledgers",
-        f"{len(answering)} of {term.n} registered acknowledgers answer; with k={term.k}, {required} have to be held so"
-        " that nothing acknowledged can be missing and the old primary can acknowledge nothing more",
+        f"{len(set(answering.values()))} of {term.n} registered acknowledgers answer; with k={term.k}, {required} have to"
+        " be held so that nothing acknowledged can be missing and the old primary can acknowledge nothing more",
         f"Bring back {' or '.join(absent)}; or name yourself in accept_data_loss.",
         n=term.n,
         k=term.k,
@@ -330,12 +333,13 @@ def held(start: Start, observation: Observation) -> tuple[ServerState, ...]:
 
 
 def enough_held(start: Start, servers: Sequence[ServerState], request: Request) -> Optional[Refusal]:
-    if len(servers) >= start.required or (servers and request.accept_data_loss):
+    count = len({s.server_uuid for s in servers})
+    if count >= start.required or (servers and request.accept_data_loss):
         return None
     return _refuse(
         _reason(
             "too_few_frozen",
-            f"{len(servers)} of {start.term.n} registered acknowledgers could be held; {start.required} are needed",
+            f"{count} of {start.term.n} registered acknowledgers could be held; {start.required} are needed",
             "Nothing was promoted and the receivers run again. Bring back one more acknowledger, then run again.",
             held=[s.name for s in servers],
             required=start.required,

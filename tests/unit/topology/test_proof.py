@@ -279,3 +279,10 @@ def test_the_result_can_be_written_as_json(ill: bool) -> None:
     assert bool(result["missing"]) is ill
     assert (result["testimony"]["heartbeat"] is None) is ill
     assert len(result["evidence"]) == len(proven.facts)
+
+
+@pytest.mark.parametrize("ill", [False, True])
+def test_a_testimony_survives_the_journal(ill: bool) -> None:
+    given = (case().but(2, heartbeats=()) if ill else case()).testimony
+    written = json.loads(json.dumps(proofs.testimony_as_result(given)))
+    assert proofs.testimony_from_result(written) == given
