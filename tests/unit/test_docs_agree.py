@@ -397,9 +397,17 @@ def test_every_playbook_that_is_named_exists(page: str) -> None:
         assert name in books, f"{page}: there is no playbook {name}"
 
 
+def scenarios() -> set[str]:
+    found = set(re.findall(r"^ {2}([a-z_]+):$", text_of("playbooks/vars/drill_scenarios.yml"), re.MULTILINE))
+    assert found, "playbooks/vars/drill_scenarios.yml is read no longer"
+    return found
+
+
+def test_every_drill_has_a_row_in_the_runbook() -> None:
+    compare("drills", scenarios(), first_column("docs/runbook.md", "Drills"), "docs/runbook.md")
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_no_page_names_a_drill_that_does_not_exist(page: str) -> None:
-    scenarios = set(re.findall(r"^ {2}([a-z_]+):$", text_of("playbooks/vars/drill_scenarios.yml"), re.MULTILINE))
-    assert scenarios, "playbooks/vars/drill_scenarios.yml is read no longer"
     for name in re.findall(r"(?:SCENARIO|drill_scenario)=([a-z_]+)", text_of(page)):
-        assert name in scenarios, f"{page}: there is no drill {name}"
+        assert name in scenarios(), f"{page}: there is no drill {name}"
