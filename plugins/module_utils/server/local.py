@@ -237,7 +237,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         session = _connect(login, 0.0 if given.command == "status" else given.within)
     except ConnectFailed as error:
-        print(json.dumps(dict(error.as_result(), answers=False, kind=error.kind)))
+        _say(dict(error.as_result(), answers=False, kind=error.kind))
         return 0 if given.command == "status" else 1
     try:
         if given.command == "status":
@@ -247,13 +247,17 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         else:
             answer = reload_tls(session, within=given.within)
     except HaError as error:
-        print(json.dumps(error.as_result()))
+        _say(error.as_result())
         return 1
     finally:
         session.close()
-    print(json.dumps(answer))
+    _say(answer)
     return 0
 
 
+def _say(answer: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

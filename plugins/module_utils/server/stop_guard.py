@@ -42,7 +42,7 @@ KILL = "kill"
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """What is known at one moment. ``answered``: the server could be asked just now; ``elapsed`` since the beginning."""
+    """What is known at one moment. ``answered``: the server could be asked just now; ``elapsed``: since it began."""
 
     answered: bool
     elapsed: float
@@ -215,8 +215,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _say(line: str) -> None:
-    print(f"lossless-mysql-ha stop guard: {line}", flush=True)
+    sys.stdout.write(f"lossless-mysql-ha stop guard: {line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())
