@@ -14,11 +14,12 @@ from typing import Any, Optional, Sequence
 
 from ..errors import HaError
 from ..refusal import Refusal
+from ..server import settings
 from ..server.session import Login, Session
 from ..server.state import ON, Member, ServerState
 from ..topology import durability, locks
-from ..topology.observe import Members, in_parallel
-from . import predict, refusals
+from ..topology.observe import Members
+from . import predict
 from .facts import read_facts
 from .plan import Settled, next_step
 from .procedure import Means, Procedure
@@ -53,7 +54,6 @@ class Report:
             "durability": dataclasses.asdict(statement) if statement else None,
             "plan": [step["sentence"] for step in self.steps],
             "steps": list(self.steps),
-            "warnings": list(self.warnings),
         }
 
 
@@ -98,7 +98,7 @@ def converge(
         looker.close()
 
 
-def _act(looker: "_Looker", wish: Wish, means: Means, before: Situation, locked: "_Locked") -> Report:
+def _act(looker: _Looker, wish: Wish, means: Means, before: Situation, locked: _Locked) -> Report:
     done: list[dict[str, Any]] = []
     seen: collections.Counter[Any] = collections.Counter()
     run_id = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:8]}"
@@ -162,9 +162,7 @@ class _Looker:
         self.pool = self._pool(members)
 
     def _pool(self, members: Sequence[Member]) -> Members:
-        return Members(
-            members, self._login, settings={"lock_wait_timeout": 5}, connect_within=self._connect_timeout
-        )
+        return Members(members, self._login, settings={"lock_wait_timeout": 5}, connect_within=self._connect_timeout)
 
     def look(self) -> Situation:
         observation = self.pool.observe(within=self._means.statement)
@@ -182,11 +180,7 @@ class _Looker:
         def facts(session: Session) -> ServerFacts:
             return read_facts(session, self._wish.user_prefix, within=self._means.statement)
 
-        answered = list(observation.states)
-        outcome = in_parallel(
-            {name: (lambda n=name: facts(self.pool.session(n))) for name in answered},
-            within=self._means.statement * 1.5,
-        )
+        outcome = self.pool.on_each(list(observation.states), facts, within=self._means.statement * 1.5)
         read: dict[str, ServerFacts] = {}
         for name, result in outcome.items():
             if isinstance(result, HaError):
@@ -212,9 +206,7 @@ class _Locked:
         self, looker: _Looker, cluster: str, situation: Situation, login: Login, connect_timeout: float
     ) -> None:
         members = [m for m in looker.pool.members if m.name in situation.observation.states]
-        pool = Members(
-            members, login, settings={"wait_timeout": locks.LOCK_SECONDS}, connect_within=connect_timeout
-        )
+        pool = Members(members, login, settings={"wait_timeout": locks.LOCK_SECONDS}, connect_within=connect_timeout)
         self._locks = locks.Locks(pool, cluster, within=connect_timeout + 1)
         self._names = [m.name for m in members]
         term = situation.term
@@ -224,7 +216,7 @@ class _Locked:
         ]
         self._required = min(locks.required(term, len(self._names)), len(self._counted))
 
-    def __enter__(self) -> "_Locked":
+    def __enter__(self) -> _Locked:
         held = self._locks.take(self._names)
         missing = [n for n in self._names if n not in held]
         if missing:
@@ -260,9 +252,7 @@ def _durability(situation: Situation) -> Optional[durability.DurabilityStatement
 
 
 def _advice(situation: Situation) -> list[str]:
-    """Drift that no safety rests on, and levels that are not survived."""
-    from ..server import settings
-
+    """Drift that no safety rests on."""
     found = []
     for state in situation.observation.states.values():
         found += [

@@ -85,6 +85,4 @@ def _binlog_filters(session: Session, within: float) -> Sequence[str]:
         if error.errno == 1381:  # no binary log: that is drift, and refused as such
             return ()
         raise
-    return [
-        f"{name.lower()}={row[name]}" for name in ("Binlog_Do_DB", "Binlog_Ignore_DB") if str(row.get(name) or "")
-    ]
+    return [f"{name.lower()}={row[name]}" for name in ("Binlog_Do_DB", "Binlog_Ignore_DB") if str(row.get(name) or "")]

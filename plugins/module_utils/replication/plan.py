@@ -68,9 +68,7 @@ class _Look:
         self.primary: ServerState = state
         self.own: Member = own
         self.term: Optional[TermRow] = situation.term
-        self.registered: dict[str, Member] = (
-            {m.server_uuid: m for m in self.term.acknowledgers} if self.term else {}
-        )
+        self.registered: dict[str, Member] = {m.server_uuid: m for m in self.term.acknowledgers} if self.term else {}
         self.others: list[ServerState] = [
             s for s in situation.observation.states.values() if s.server_uuid != state.server_uuid
         ]
@@ -167,9 +165,7 @@ class _Look:
         why = self._misled(state, account)
         if why:
             # Before anybody is registered the flag stays as it is; afterwards it is what the row says.
-            acknowledge = (
-                state.server_uuid in self.registered if self.term else state.semi_sync.replica_enabled
-            )
+            acknowledge = state.server_uuid in self.registered if self.term else state.semi_sync.replica_enabled
             return steps.Repoint(state.name, state.server_uuid, self.primary.name, account, acknowledge, why)
         assert state.receiver is not None and state.applier is not None
         stopped = [
@@ -381,9 +377,7 @@ class _Look:
         return None
 
     def _shrink(self) -> Optional[Decision]:
-        stay = {
-            s.server_uuid for s in self.acknowledgers if s.server_uuid in self.registered and not self._must_go(s)
-        }
+        stay = {s.server_uuid for s in self.acknowledgers if s.server_uuid in self.registered and not self._must_go(s)}
         for uuid, member in self.registered.items():
             # Silent and wanted: it stays, unless the same name answers as another server.
             if member.name in self.situation.observation.silent and self._wants_acknowledger(member.name):
@@ -418,11 +412,7 @@ class _Look:
             if s.server_uuid in stay or s.server_uuid not in self.registered
         }
         replaced = {m.name for uuid, m in self.registered.items() if uuid not in stay}
-        claimed -= {
-            account_of(self.wish, s)
-            for s in self.replicas
-            if s.name in replaced and s.server_uuid not in stay
-        }
+        claimed -= {account_of(self.wish, s) for s in self.replicas if s.name in replaced and s.server_uuid not in stay}
         facts = self.situation.facts_of(self.primary.name)
         accounts = facts.replication_accounts
         return tuple(
@@ -434,9 +424,7 @@ class _Look:
         )
 
     def _grow(self) -> Optional[Decision]:
-        newcomers = [
-            s for s in self.acknowledgers if s.server_uuid not in self.registered and self._follows(s)
-        ]
+        newcomers = [s for s in self.acknowledgers if s.server_uuid not in self.registered and self._follows(s)]
         if not newcomers:
             return None
         late = self._catch_up(newcomers)
@@ -462,11 +450,10 @@ class _Look:
             return self._row(set(self.registered), self._k, f"acknowledged on {self.wish.acknowledgement}")
         return None
 
-    def _row(
-        self, uuids: set[str], k: int, what: str, also: Iterable[ServerState] = ()
-    ) -> Decision:
-        """A row with these acknowledgers. Its commit waits for as many acknowledgements as the primary waits for now."""
-        holders = [s for s in self._active(uuids)] + [s for s in also if s not in self._active(uuids)]
+    def _row(self, uuids: set[str], k: int, what: str, also: Iterable[ServerState] = ()) -> Decision:
+        """A row with these acknowledgers. Its commit is acknowledged by as many as the primary waits for now."""
+        active = self._active(uuids)
+        holders = active + [s for s in also if s not in active]
         needed = max(k, self.primary.semi_sync.wait_count)
         if len(self._active()) < needed:
             return self._too_few(
@@ -529,4 +516,3 @@ class _Look:
 
 def _comparable(members: Iterable[Member]) -> frozenset[Member]:
     return frozenset(members)
-

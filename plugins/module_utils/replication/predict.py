@@ -85,9 +85,7 @@ def _state(situation: Situation, wish: Wish, step: Step, state: ServerState) -> 
         receiver = state.receiver
         if receiver and not step.restart:
             receiver = change(receiver, state=OFF)
-        return change(
-            state, receiver=receiver, semi_sync=_semi(state, replica_enabled=False, replica_active=False)
-        )
+        return change(state, receiver=receiver, semi_sync=_semi(state, replica_enabled=False, replica_active=False))
     if isinstance(step, steps.Acknowledge):
         return change(state, semi_sync=_semi(state, replica_enabled=True, replica_active=True))
     if isinstance(step, steps.Clone):

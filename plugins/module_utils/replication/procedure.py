@@ -191,9 +191,7 @@ class Procedure:
         executed = self._executed(session)
         self.wait_received(step.holders, executed)
         again = self._no_tx(session)
-        self._guard(
-            counted == again, session, "commits went unacknowledged meanwhile", before=counted, after=again
-        )
+        self._guard(counted == again, session, "commits went unacknowledged meanwhile", before=counted, after=again)
         row = dataclasses.replace(step.row, no_tx_base=again, run_id=self._run_id)
         self._guard(self._revision(session) == row.revision - 1, session, "the term row changed")
         schema.write_term(session, row, within=self._means.statement)

@@ -47,14 +47,10 @@ def find(situation: Situation, wish: Wish, primary: Optional[Primary]) -> tuple[
 def _wishes(situation: Situation, wish: Wish) -> Iterator[Reason]:
     names = sorted(wish.names)
     if wish.primary and wish.primary not in wish.names:
-        yield _reason(
-            "unknown_primary", f"{wish.primary!r} is not a member", "Name one of the members.", members=names
-        )
+        yield _reason("unknown_primary", f"{wish.primary!r} is not a member", "Name one of the members.", members=names)
     strangers = sorted(wish.expendable - wish.names)
     if strangers:
-        yield _reason(
-            "unknown_expendable", f"not members: {', '.join(strangers)}", "Name members only.", members=names
-        )
+        yield _reason("unknown_expendable", f"not members: {', '.join(strangers)}", "Name members only.", members=names)
     possible = sum(m.acknowledges for m in wish.members) - 1
     if not 1 <= wish.k <= max(possible, 0):
         yield _reason(
@@ -96,13 +92,16 @@ def _primary(situation: Situation, wish: Wish, primary: Optional[Primary]) -> It
             writable=writable,
         )
         return
-    if primary is None:
+    if situation.term is None:
+        yield from _unregistered_silence(situation, wish)
+    if primary is None and observation.states:
         yield _reason(
             "primary_not_determined",
             "nothing names one server as primary, and no server holds all that the others hold",
             "Look at the servers with mysql_topology_info; name a deposed server's data expendable once archived.",
             executed={name: str(s.executed) for name, s in observation.states.items()},
         )
+    if primary is None:
         return
     if situation.state(primary.name) is None or primary.name not in wish.names:
         silent = observation.silent.get(primary.name)
@@ -138,18 +137,23 @@ def _primary(situation: Situation, wish: Wish, primary: Optional[Primary]) -> It
     yield from _silence(situation, wish, primary, state)
 
 
+def _unregistered_silence(situation: Situation, wish: Wish) -> Iterator[Reason]:
+    observation = situation.observation
+    evidence = {m.name: observation.silent[m.name].message for m in wish.members if m.name in observation.silent}
+    if evidence:
+        yield _reason(
+            "member_does_not_answer",
+            f"nobody is registered yet, so every member must answer: {'; '.join(evidence.values())}",
+            "Bring it back or take it out of the members: it may hold data, or take writes.",
+            silent=evidence,
+        )
+
+
 def _silence(situation: Situation, wish: Wish, primary: Primary, state: ServerState) -> Iterator[Reason]:
     """Who must answer before this server may be treated as the primary."""
     observation, term = situation.observation, situation.term
     silent = sorted(m.name for m in wish.members if m.name in observation.silent)
     evidence = {name: observation.silent[name].message for name in silent}
-    if term is None and silent:
-        yield _reason(
-            "member_does_not_answer",
-            f"nobody is registered yet, so every member must answer: {', '.join(silent)}",
-            "Bring it back or take it out of the members: it may hold data, or take writes.",
-            silent=evidence,
-        )
     if term is None or state.writable:
         return
     answering = [m for m in term.acknowledgers if observation.by_uuid(m.server_uuid)]

@@ -178,7 +178,9 @@ class Arm:
 
     @property
     def sentence(self) -> str:
-        return f"{self.name} waits for {self.k} acknowledgement{'s' if self.k != 1 else ''}, AFTER_SYNC, without time-out"
+        return (
+            f"{self.name} waits for {self.k} acknowledgement{'s' if self.k != 1 else ''}, AFTER_SYNC, without time-out"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -120,7 +120,8 @@ def primary_of_record(observation: Observation) -> tuple[Optional[str], str]:
     if len(writable) == 1:
         return writable[0].name, writable[0].server_uuid
     if not writable:
-        followed = {_followed(s, observation) for s in observation.states.values() if s.receiver and s.receiver.source_host}
+        replicas = [s for s in observation.states.values() if s.receiver and s.receiver.source_host]
+        followed = {_followed(s, observation) for s in replicas}
         if len(followed) == 1:
             return followed.pop()
     return None, ""

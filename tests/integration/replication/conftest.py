@@ -69,13 +69,9 @@ class Cluster:
             for s in (self.servers if servers is None else servers)
         )
 
-    def converge(
-        self, servers: list[scratch.Server] | None = None, *, check: bool = False, **wish: Any
-    ) -> Report:
+    def converge(self, servers: list[scratch.Server] | None = None, *, check: bool = False, **wish: Any) -> Report:
         members = wish.pop("members", None) or self.members(servers)
-        return converge(
-            members, self.login, Wish(members, ca=CA, **wish), MEANS, cluster="scratch", check_only=check
-        )
+        return converge(members, self.login, Wish(members, ca=CA, **wish), MEANS, cluster="scratch", check_only=check)
 
 
 @pytest.fixture

@@ -18,13 +18,12 @@ from typing import Any
 
 import pymysql
 import pymysql.cursors
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server import accounts
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.dialect import Dialect
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.server import accounts
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.dialect import Dialect
 
 ADMIN_PASSWORD = "admin'\\pass%s"
 REPLICATION_PASSWORD = "repl'\\canary%s"
@@ -217,7 +216,7 @@ class Farm:
         return str(self._network[10 + number])
 
     def _certificates(self) -> None:
-        now = datetime.datetime.now(datetime.timezone.utc)
+        now = datetime.datetime.now(datetime.UTC)
         authority = ec.generate_private_key(ec.SECP256R1())
         issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "scratch")])
 
@@ -266,7 +265,8 @@ class Farm:
         script = (
             "chown mysql:mysql /var/lib/mysql && mysqld --no-defaults --user=mysql --initialize-insecure"
             " --datadir=/var/lib/mysql 2>/tmp/log && mysqld --no-defaults --user=mysql --datadir=/var/lib/mysql"
-            " --skip-networking --socket=/tmp/s --mysqlx=OFF --init-file=/scratch/init.sql --pid-file=/tmp/p 2>>/tmp/log"
+            " --skip-networking --socket=/tmp/s --mysqlx=OFF --init-file=/scratch/init.sql --pid-file=/tmp/p"
+            " 2>>/tmp/log"
             " && rm -f /var/lib/mysql/auto.cnf /var/lib/mysql/binlog.* || { tail -20 /tmp/log; exit 1; }"
         )
         docker(

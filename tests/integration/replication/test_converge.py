@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import threading
 import time
 from typing import Any
 
 import pymysql
 import pytest
-
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.gtid import GtidSet
 
@@ -24,13 +25,9 @@ def term(server: Any) -> dict[str, Any]:
 
 
 def acknowledgers(server: Any) -> set[str]:
-    import json
-
     row = term(server)
     return {
-        m["name"]
-        for m in json.loads(row["members"])
-        if m["acknowledges"] and m["server_uuid"] != row["primary_uuid"]
+        m["name"] for m in json.loads(row["members"]) if m["acknowledges"] and m["server_uuid"] != row["primary_uuid"]
     }
 
 
@@ -362,7 +359,12 @@ def test_the_primary_is_armed_again_after_its_crash_with_a_commit_that_nobody_ac
     s1.sql("CREATE DATABASE app", "CREATE TABLE app.t (id INT PRIMARY KEY)", "INSERT INTO app.t VALUES (1)")
     for server in (s2, s3):
         server.sql("STOP REPLICA IO_THREAD")
-    waiting = threading.Thread(target=lambda: pytest.raises(pymysql.err.MySQLError, s1.sql, "INSERT INTO app.t VALUES (101)"))
+
+    def insert_that_nobody_acknowledges() -> None:
+        with pytest.raises(pymysql.err.MySQLError):
+            s1.sql("INSERT INTO app.t VALUES (101)")
+
+    waiting = threading.Thread(target=insert_that_nobody_acknowledges)
     waiting.start()
     wait_for(lambda: s1.status("Rpl_semi_sync_source_wait_sessions") == "1")
     s1.kill()
@@ -472,10 +474,8 @@ def test_all_reasons_are_listed_at_once(fresh: Any) -> None:
 
 def test_duplicate_identities_are_refused(fresh: Any) -> None:
     cluster = fresh(3, extra={3: "server_id=2"})
-    s1, s2, s3 = cluster.servers
+    s1, s2, _s3 = cluster.servers
     reasons = refusal(cluster.converge)
     assert reasons["duplicate_server_id"]["evidence"]["members"] == ["s2", "s3"]
-    twice = cluster.members([s1, s2]) + tuple(
-        __import__("dataclasses").replace(m, name="again") for m in cluster.members([s2])
-    )
+    twice = cluster.members([s1, s2]) + tuple(dataclasses.replace(m, name="again") for m in cluster.members([s2]))
     assert "duplicate_server_uuid" in refusal(lambda: cluster.converge(members=twice))
