@@ -9,6 +9,7 @@ the procedure between any two of them. Nothing here decides.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import threading
 import time
 from typing import Any, Callable, Optional, Sequence
@@ -175,7 +176,11 @@ class Hands:
     ) -> dict[str, Optional[HaError]]:
         """Run on each in parallel. None for a success, the error otherwise."""
         within = within or self._deadline
-        outcome = in_parallel({n: (lambda n=n: work(self._session(n))) for n in names}, within=within * 1.5)
+
+        def run(name: str) -> Any:
+            return work(self._session(name))
+
+        outcome = in_parallel({n: functools.partial(run, n) for n in names}, within=within * 1.5)
         result: dict[str, Optional[HaError]] = {}
         for name in names:
             value = outcome[name]
@@ -276,7 +281,8 @@ class Hands:
         """The source side of semi-sync, complete, before any write is possible; read back."""
         session = self._session(name)
         names = session.dialect
-        assert names is not None
+        if names is None:
+            raise AssertionError("a session that is open knows its dialect")
         values = (
             ("rpl_semi_sync_source_wait_for_replica_count", k),
             ("rpl_semi_sync_source_timeout", MAXIMUM_TIMEOUT_MS),
@@ -297,7 +303,8 @@ class Hands:
         """
         session = self._session(name)
         names = session.dialect
-        assert names is not None
+        if names is None:
+            raise AssertionError("a session that is open knows its dialect")
         row = session.one(
             "SELECT @@GLOBAL.super_read_only AS read_only, VARIABLE_VALUE AS waiting FROM"
             " performance_schema.global_status WHERE VARIABLE_NAME = %s",

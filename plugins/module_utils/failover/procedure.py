@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import contextmanager
-from typing import Any, Iterator, Mapping, Optional, Protocol, Sequence
+from typing import Any, Iterator, Mapping, NoReturn, Optional, Protocol, Sequence
 
 from ..errors import HaError
 from ..gtid import GtidSet
@@ -46,9 +46,11 @@ class Effects(Protocol):
     def start_receivers(self, names: Sequence[str]) -> dict[str, Optional[HaError]]: ...
     def start_appliers(self, names: Sequence[str]) -> dict[str, Optional[HaError]]: ...
     def applied(self, name: str, gtids: GtidSet, wait: float) -> tuple[bool, GtidSet, str]: ...
+
     def follow(
         self, states: Sequence[ServerState], target: Member, *, acknowledge: bool
     ) -> dict[str, Optional[HaError]]: ...
+
     def leave_source(self, state: ServerState) -> None: ...
     def arm(self, name: str, k: int) -> None: ...
     def disarm(self, name: str) -> None: ...
@@ -196,7 +198,6 @@ class Procedure:
         decision = plan.may_start(self.request, observation, diagnosis)
         if isinstance(decision, Refusal):
             self._refuse(decision)
-        assert isinstance(decision, Start)
         if self.request.mode == PLANNED:
             target = plan.choose_target(self.request, decision, observation, diagnosis)
             if isinstance(target, Refusal):
@@ -258,8 +259,8 @@ class Procedure:
                 self.report.notes.append(f"{name}: its receiver could not be started again: {error.message}")
         self._frozen = []
 
-    def _elect_and_apply(self, start: Start, frozen: Observation) -> tuple[Elected, "Evidence"]:
-        """Elect, wait until it has applied everything, gather the proof. Tries the next equal one if an applier fails."""
+    def _elect_and_apply(self, start: Start, frozen: Observation) -> tuple[Elected, Evidence]:
+        """Elect, wait until it has applied everything, gather the proof. The next equal one if an applier fails."""
         excluded: list[str] = []
         while True:
             with self._phase("elect"):
@@ -274,7 +275,6 @@ class Procedure:
             if isinstance(elected, Refusal):
                 self._undo_freeze()
                 self._refuse(elected)
-            assert isinstance(elected, Elected)
             with self._phase("apply"):
                 failure = self._apply(elected)
             if not failure:
@@ -310,7 +310,7 @@ class Procedure:
                 return f"no progress for {self.request.stall_timeout:g} s"
             self.hands.keep_locks()
 
-    def _prove(self, start: Start, frozen: Observation, elected: Elected) -> "Evidence":
+    def _prove(self, start: Start, frozen: Observation, elected: Elected) -> Evidence:
         """Look once more at the elected server, applied, and weigh what was gathered."""
         now = self.hands.observe([elected.name]).states.get(elected.name)
         if now is None:
@@ -338,7 +338,7 @@ class Procedure:
         return Evidence(proof, now, held)
 
     # --- promotion, common to both ways ------------------------------------------------------------------------------
-    def _promote(self, start: Start, frozen: Observation, elected: Elected, evidence: "Evidence") -> Report:
+    def _promote(self, start: Start, frozen: Observation, elected: Elected, evidence: Evidence) -> Report:
         """Acknowledgers, semi-sync, writable, term row: in this order."""
         proof = evidence.proof
         self._state_proof(proof)
@@ -364,7 +364,8 @@ class Procedure:
         if refusal:
             self._undo_freeze()
             self._refuse(refusal)
-        assert isinstance(decision, NextTerm)
+        if isinstance(decision, Refusal):
+            raise AssertionError("a refusal of the next term was refused above")
         if proof.zero_loss != proofs.PROVEN:
             self.report.accepted_by = self.request.accept_data_loss
         self.report.notes += decision.notes
@@ -527,7 +528,6 @@ class Procedure:
         if isinstance(decision, Refusal):
             self._roll_back(start, states, ahead)
             self._refuse(decision)
-        assert isinstance(decision, NextTerm)
         self._state_proof(proof)
         self.journal.write(
             "promote",
@@ -618,7 +618,7 @@ class Procedure:
     def _go_forward(
         self, run: Unfinished, promote: Mapping[str, Any], observation: Observation, diagnosis: Diagnosis
     ) -> Optional[Report]:
-        """The journal says whom to promote and on what proof. Never a second candidate while that one may have acted."""
+        """The journal says whom to promote and on what proof. No second candidate while that one may have acted."""
         start = _start_from_record(promote["start"])
         elected = Elected(
             promote["elected"], promote["elected_uuid"], GtidSet.parse(promote["received"]), ("from the journal",)
@@ -687,7 +687,6 @@ class Procedure:
         )
         if isinstance(decision, Refusal):
             self._refuse(decision)
-        assert isinstance(decision, NextTerm)
         self.journal.write("promote", **{k: v for k, v in promote.items() if k not in ("what", "at")})
         self.journal.close_other(run, f"taken up by {self.journal.run_id}")
         self.report.notes.append(f"took up run {run.run_id}, which had begun to promote {elected.name}")
@@ -725,7 +724,7 @@ class Procedure:
         self.report.zero_loss = proof.zero_loss
         self.report.proof = proof.as_result()
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: Refusal) -> NoReturn:
         if not self.check_only:
             self.journal.write(END, how="refused", reasons=[r.as_result() for r in refusal.reasons])
         raise Refused(refusal, self.report)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Callable, Optional
 
 import pytest
-
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.journal import Journal
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.plan import EMERGENCY, PLANNED, Request
@@ -104,7 +103,7 @@ def test_a_slow_applier_is_waited_for(tmp_path: Path) -> None:
     cluster = Cluster()
     for name in ("db2", "db3"):
         cluster.servers[name].applier_slow = True
-    for _ in range(20):
+    for _attempt in range(20):
         cluster.commit("db1")
     cluster.beat("db1")
     cluster.kill("db1")
@@ -243,7 +242,7 @@ def test_a_plan_in_check_mode_touches_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-# --- every interrupted prefix --------------------------------------------------------------------------------------------
+# --- every interrupted prefix ---------------------------------------------------------------------------------------
 SITUATIONS: dict[str, tuple[Callable[[], Cluster], Request, Adversary]] = {
     "crash, n=2 k=1": (after_crash, Request(EMERGENCY), everybody_commits),
     "crash, n=4 k=2": (lambda: after_crash(5, 2), Request(EMERGENCY), everybody_commits),
@@ -290,7 +289,9 @@ def test_the_primary_that_wakes_up_at_any_moment_loses_nothing(tmp_path: Path) -
         cluster = after_cut()
         seen = {"boundaries": 0}
 
-        def wakes(cluster: Cluster, place: int = place, seen: dict[str, int] = seen) -> None:
+        def wakes(  # pylint: disable=dangerous-default-value
+            cluster: Cluster, place: int = place, seen: dict[str, int] = seen
+        ) -> None:
             seen["boundaries"] += 1
             if seen["boundaries"] > place:
                 everybody_commits(cluster)
@@ -325,7 +326,7 @@ def test_an_elected_server_that_dies_at_any_moment_is_replaced(tmp_path: Path) -
     assert replaced > 20
 
 
-# --- the checks can fail --------------------------------------------------------------------------------------------------
+# --- the checks can fail --------------------------------------------------------------------------------------------
 def test_mutant_electing_without_freezing_loses_an_acknowledged_transaction(tmp_path: Path) -> None:
     class Careless(Hands):
         def stop_receivers(self, names):  # type: ignore[no-untyped-def]
@@ -334,7 +335,7 @@ def test_mutant_electing_without_freezing_loses_an_acknowledged_transaction(tmp_
                 # It says OFF and is not: what a receiver in state Connecting does that nobody stopped.
                 self.cluster.servers[name].receiver = OFF
             self.pretended = list(names)
-            return {name: None for name in names}
+            return dict.fromkeys(names)
 
         def applied(self, name, gtids, wait):  # type: ignore[no-untyped-def]
             answer = super().applied(name, gtids, wait)
