@@ -8,7 +8,7 @@ of a file decides later what may be cut, so it says it exactly:
 * ``open``: it ends with a whole transaction, but was not closed: in use, or its server was killed.
 * ``torn``: after ``whole`` there is an unfinished event or transaction and nothing readable behind it. That is what a
   crash leaves. The server cuts such a file at ``whole`` when it starts.
-* ``damaged``: an event is broken and *whole transactions follow it*. No crash does that. Nothing may be cut here.
+* ``damaged``: an event is broken and *good events follow it*. No crash does that. Nothing may be cut here.
 
 A relay log has the same format and is read by the same code.
 """
@@ -54,8 +54,11 @@ _LARGEST_GTID_EVENT = 4096
 _LARGEST_PREVIOUS_GTIDS = 1 << 28
 
 _KEPT_WHOLE = GTID_KINDS | {Kind.PREVIOUS_GTIDS}
-_GTID_HEADER = re.compile(rb"[\x21\x22\x2a](?=.{4}.[\x00-\x0f]\x00\x00)", re.DOTALL)
-"""The type byte of a GTID event; its length, of which three bytes are nearly fixed, follows after the server id."""
+_HEADER_AFTER = re.compile(
+    rb"[\x21\x22\x2a](?=.{4}.[\x00-\x0f]\x00\x00)|\x04(?=.{4}.[\x00-\x02]\x00\x00)|\x03(?=.{4}[\x13\x17]\x00\x00\x00)",
+    re.DOTALL,
+)
+"""The type byte of a GTID, ROTATE or STOP event; its length, mostly zero bytes, follows after the server id."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -378,10 +381,10 @@ class BinlogFile:
         if stop is None:
             # Whole events, but not their transaction: cut between two events.
             return Ending("torn", whole, offset, self._size, "the last transaction is not complete", unfinished)
-        follows = self._first_transaction_after(stop.offset)
+        follows = self._first_good_after(stop.offset)
         if follows is None:
             return Ending("torn", whole, stop.offset, self._size, stop.why, unfinished)
-        why = f"{stop.why}; but a transaction follows at {follows}"
+        why = f"{stop.why}; but good events follow at {follows}"
         return Ending("damaged", whole, stop.offset, self._size, why, unfinished)
 
     def _skip_to(self, event: Event, begin: GtidEvent) -> Optional[int]:
@@ -400,17 +403,17 @@ class BinlogFile:
         fits = header.kind in GTID_KINDS or header.kind in CONTROL_KINDS
         return target if fits and target + header.length <= self._size else None
 
-    def _first_transaction_after(self, offset: int) -> Optional[int]:
-        """Where, after a broken event, there is a GTID event that is whole: then this is no torn tail."""
+    def _first_good_after(self, offset: int) -> Optional[int]:
+        """Where, after a broken event, there is a whole GTID, ROTATE or STOP event: then this is no torn tail."""
         base = offset + 1
         self._stream.seek(base)
         buffer = b""
         while True:
             piece = self._read(_PIECE)
             buffer += piece
-            for match in _GTID_HEADER.finditer(buffer):
+            for match in _HEADER_AFTER.finditer(buffer):
                 start = match.start() - 4
-                if start >= 0 and self._gtid_event_in(buffer, start, base + start):
+                if start >= 0 and self._good_event_in(buffer, start, base + start):
                     return base + start
             if not piece:
                 return None
@@ -418,7 +421,7 @@ class BinlogFile:
             base += len(buffer) - kept
             buffer = buffer[-kept:]
 
-    def _gtid_event_in(self, buffer: bytes, start: int, offset: int) -> bool:
+    def _good_event_in(self, buffer: bytes, start: int, offset: int) -> bool:
         raw = buffer[start : start + HEADER_LENGTH]
         if len(raw) < HEADER_LENGTH:
             return False
@@ -433,7 +436,7 @@ class BinlogFile:
             else:
                 good = header.end_log_pos == (offset + header.length) & 0xFFFFFFFF
             body = event[HEADER_LENGTH : len(event) - trailer]
-            if good and _is_begin(Event(offset, offset + header.length, header, body, len(body))):
+            if good and _is_sound(Event(offset, offset + header.length, header, body, len(body))):
                 return True
         return False
 
@@ -529,12 +532,15 @@ def _closes(header: Header) -> bool:
     return header.kind == Kind.STOP
 
 
-def _is_begin(event: Event) -> bool:
+def _is_sound(event: Event) -> bool:
     try:
-        _decode_begin(event)
+        if event.kind in GTID_KINDS:
+            _decode_begin(event)
+        elif event.kind == Kind.ROTATE:
+            events.decode_rotate(event.body)
     except HaError:
         return False
-    return True
+    return event.kind != Kind.STOP or not event.body
 
 
 class _Section:
