@@ -279,8 +279,8 @@ def _too_few(term: TermRow, answering: Mapping[str, str], required: int) -> Reas
     absent = [m.name for m in term.acknowledgers if m.server_uuid not in answering.values()]
     return _reason(
         "too_few_acknowledgers",
-        f"{len(set(answering.values()))} of {term.n} registered acknowledgers answer; with k={term.k}, {required} have to"
-        " be held so that nothing acknowledged can be missing and the old primary can acknowledge nothing more",
+        f"{len(set(answering.values()))} of {term.n} registered acknowledgers answer; with k={term.k}, {required} have"
+        " to be held so that nothing acknowledged can be missing and the old primary can acknowledge nothing more",
         f"Bring back {' or '.join(absent)}; or name yourself in accept_data_loss.",
         n=term.n,
         k=term.k,
