@@ -41,7 +41,12 @@ def test_archive_holds_what_users_need_and_nothing_else(tree: Path, archive: Pat
         held = {member.name for member in opened.getmembers() if not member.isdir()}
     unwanted = [name for name in sorted(held) if name.startswith(NOT_DELIVERED) or name.endswith((".pyc", ".tar.gz"))]
     wanted = {"README.md", "COPYING", "meta/runtime.yml", "meta/execution-environment.yml", "CHANGELOG.md"}
-    wanted |= {str(path.relative_to(tree)) for folder in KEPT for path in (tree / folder).rglob("*") if path.is_file()}
+    wanted |= {
+        str(path.relative_to(tree))
+        for folder in KEPT
+        for path in (tree / folder).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
     nothing(
         [f"{name}: delivered, but of no use to users" for name in unwanted]
         + [f"{name}: not delivered" for name in sorted(wanted - held)]
