@@ -162,7 +162,11 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session i
 SPEC: dict[str, Any] = {
     "user": {"type": "str", "required": True},
     "host": {"type": "str", "default": "%"},
-    "duty": {"type": "str", "required": True, "choices": ["admin", "monitor", "keeper", "clone", "replication", "drill"]},
+    "duty": {
+        "type": "str",
+        "required": True,
+        "choices": ["admin", "monitor", "keeper", "clone", "replication", "drill"],
+    },
     "password": {"type": "str", "no_log": True},
     "require_tls": {"type": "bool", "default": True},
     "state": {"type": "str", "choices": ["present"], "default": "present"},

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What has to happen before mysqld may be stopped cleanly, so that no commit is reported as OK that nobody holds.
 
-A clean shutdown releases the commits that wait for their acknowledgement, and their clients read OK. The unit of
-mysqld therefore runs this program first (``ExecStop=``). It lets the clean shutdown go on only when one of these is a
+A clean shutdown releases the commits that wait for their acknowledgement: they are committed in the engine, where
+nothing can roll them back any more, and their clients, if they are still connected, read OK. The unit of mysqld
+therefore runs this program first (``ExecStop=``). It lets the clean shutdown go on only when one of these is a
 fact:
 
 * no commit of this server waits for anybody: the source side of semi-sync is off;
