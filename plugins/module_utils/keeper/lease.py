@@ -266,10 +266,17 @@ def heartbeat_term(facts: Facts, timing: Timing) -> Optional[int]:
 def decide(facts: Facts, address: AddressState, timing: Timing) -> Decision:
     """What to do about one address now. The table in ``roles/vip/README.md`` is this function."""
     mine = claim(facts, timing)
+    rival = _rival(facts, address, timing) if mine.standing == ENTITLED else ""
     if address.held:
-        return _decide_held(facts, address, timing, mine)
+        if mine.standing != ENTITLED or facts.beat is None:
+            return Decision(RELEASE, mine.code, mine.text)
+        if rival:
+            return Decision(RELEASE, "rival", rival)
+        return Decision(RENEW if facts.beat.sent_at > address.rests_on else HOLD, mine.code, mine.text)
     if mine.standing == NOBODY:
         return Decision(NOTHING, mine.code, mine.text)
+    if rival:
+        return Decision(WAIT, "rival", rival)
     probe = address.probe
     if mine.standing == CANDIDATE:
         # Once per claim, while the first heartbeat is under way: it saves the probe's time when the lease comes.
@@ -277,7 +284,8 @@ def decide(facts: Facts, address: AddressState, timing: Timing) -> Decision:
     if probe is None:
         return Decision(PROBE, mine.code, mine.text)
     since = _age(facts.now, probe.started_at, math.inf)
-    if since is not None and since < timing.probe_wait:
+    # Compared as ``loop`` computes when to look again: the same sum, or rounding would cost a tick.
+    if since is not None and facts.now < probe.started_at + timing.probe_wait:
         return Decision(WAIT, mine.code, mine.text)
     if probe.stranger:
         text = f"{probe.stranger} answers for the address"
@@ -295,18 +303,14 @@ def decide(facts: Facts, address: AddressState, timing: Timing) -> Decision:
     return Decision(TAKE, mine.code, f"{mine.text}, nobody else answered")
 
 
-def _decide_held(facts: Facts, address: AddressState, timing: Timing, mine: Claim) -> Decision:
-    if mine.standing != ENTITLED or facts.beat is None:
-        return Decision(RELEASE, mine.code, mine.text)
-    sent_at = facts.beat.sent_at
-    rival_is_news = address.rival_at is not None and address.rival_at > sent_at
-    if rival_is_news and facts.now - sent_at > timing.doubt_after:
-        return Decision(
-            RELEASE,
-            "rival",
-            f"{address.rival} announced the address and our own heartbeat is overdue ({facts.now - sent_at:.2f} s)",
-        )
-    return Decision(RENEW if sent_at > address.rests_on else HOLD, mine.code, mine.text)
+def _rival(facts: Facts, address: AddressState, timing: Timing) -> str:
+    """Why another host's announcement weighs more than our lease: it is newer, and our next heartbeat is overdue."""
+    if facts.beat is None or address.rival_at is None or not address.rival_at > facts.beat.sent_at:
+        return ""
+    since = facts.now - facts.beat.sent_at
+    if since <= timing.doubt_after:
+        return ""
+    return f"{address.rival} announced the address and our own heartbeat is overdue ({since:.2f} s)"
 
 
 def kernel_lifetime(now: float, sent_at: float, timing: Timing) -> int:

@@ -72,7 +72,6 @@ class Watched:
         self.vip = vip
         self.state = lease.AddressState()
         self.since = 0.0
-        self.decision = lease.Decision(lease.NOTHING, "starting", "the keeper starts")
         self.changed_because = "starting"
         self.changed_text = "the keeper starts"
         self.probes_due: list[float] = []
@@ -261,7 +260,8 @@ class Loop:
             # It stays ``held``: the next tick tries again, and the kernel's own count goes on.
             self._failed(watched, error, self._world.clock())
             return
-        watched.update(held=False, probe=None, rival_at=None, rival="", strange_since=None)
+        # A rival is remembered: until our heartbeat is acknowledged again, the address is not taken back from it.
+        watched.update(held=False, probe=None, strange_since=None)
         watched.announcements_due = []
         self._world.link(watched.vip).close()
         watched.since = self._world.wall()
@@ -287,8 +287,7 @@ class Loop:
 
     def _note(self, watched: Watched, decision: lease.Decision) -> None:
         """Say a stranger's name when it appears and when it stays too long."""
-        before, watched.decision = watched.decision, decision
-        if decision.code != before.code and decision.code in ("stranger", "stranger_stays"):
+        if decision.code in ("stranger", "stranger_stays") and decision.code != watched.changed_because:
             self._world.say(status.WARNING, f"{watched.vip} not taken: {decision.text}")
             self._changed(watched, decision)
 

@@ -63,7 +63,7 @@ def converge(request: Request) -> Result:
     interface = request.interface or address.choose_interface(links, plain)
     vip = Vip(plain, plain.max_prefixlen if prefix is None else prefix, interface)
     there = next((link.find(plain) for link in links if link.name == interface), None)
-    if request.state != ABSENT:
+    if request.state != ABSENT and there is None:
         address.require_network(links, vip)
     found: tuple[str, ...] = ()
     if request.state == PROBED or (request.state == PRESENT and there is None):

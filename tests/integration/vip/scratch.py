@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hosts of these tests' own: containers of the lab's image with mysqld, the keeper and an application host.
+
+Their network, addresses and names are theirs alone, so addresses can be stolen, hosts frozen and keepers killed without
+disturbing the lab. Nothing here uses the code under test but the keeper itself, run as a process.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+NAME = "vipscratch"
+LIBRARY = "/usr/lib/lossless-mysql-ha"
+SERVICE = "ansible_collections.lossless.mysql_ha.plugins.module_utils.keeper.service"
+V6 = ipaddress.IPv6Network("fd5a:7c1e:55aa:1::/64")
+DATABASES = ("db1", "db2", "db3")
+
+MYSQLD = """[mysqld]
+user=mysql
+datadir=/var/lib/mysql
+socket=/tmp/mysqld.sock
+pid_file=/tmp/mysqld.pid
+log_error=/var/lib/mysql/error.log
+secure_file_priv=NULL
+server_id={number}
+mysqlx=OFF
+skip_name_resolve=ON
+innodb_buffer_pool_size=32M
+innodb_redo_log_capacity=32M
+gtid_mode=ON
+enforce_gtid_consistency=ON
+sync_relay_log=1
+super_read_only=ON
+skip_replica_start=ON
+replica_net_timeout=4
+plugin_load_add=semisync_source.so
+plugin_load_add=semisync_replica.so
+loose_rpl_semi_sync_source_timeout=4294967295
+loose_rpl_semi_sync_source_wait_no_replica=ON
+"""
+
+WATCHER = r"""
+import json, socket, sys, time
+address, family = sys.argv[1], socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+until, last = time.time() + float(sys.argv[2]), None
+while time.time() < until:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.settimeout(0.05)
+    try:
+        sock.connect((address, 3306))
+        sock.recv(1)
+        seen = "served"
+    except OSError:
+        seen = "nothing"
+        time.sleep(0.002)
+    finally:
+        sock.close()
+    if seen != last:
+        print(json.dumps([time.time(), seen]), flush=True)
+        last = seen
+    time.sleep(0.003)
+"""
+
+
+def docker(*arguments: str, check: bool = True, stdin: str | None = None) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False, input=stdin)
+    if check and done.returncode:
+        raise AssertionError(f"docker {' '.join(arguments)[:300]}: {(done.stderr or done.stdout)[-600:]}")
+    return done.stdout.strip()
+
+
+def image() -> str:
+    found = docker("images", "mysql-ha-lab", "--format", "{{.Repository}}:{{.Tag}}", check=False).split()
+    return found[0] if found else ""
+
+
+def eventually(what: str, check: Callable[[], Any], within: float = 10.0, every: float = 0.02) -> float:
+    """Wait until it holds; returns the seconds that took."""
+    started = time.monotonic()
+    while not check():
+        if time.monotonic() - started > within:
+            raise AssertionError(f"not within {within} s: {what}")
+        time.sleep(every)
+    return time.monotonic() - started
+
+
+class Host:
+    """One container."""
+
+    def __init__(self, site: Site, name: str, number: int) -> None:
+        self.site = site
+        self.name = name
+        self.number = number
+        self.container = f"{NAME}-{name}"
+        self.address = str(site.v4[10 + number])
+
+    def create(self) -> None:
+        docker("rm", "-f", "-v", self.container, check=False)
+        docker(
+            *("run", "-d", "--init", "--name", self.container, "--hostname", self.name, "--network", NAME),
+            *("--ip", self.address, "--ip6", str(V6[10 + self.number]), "--tmpfs", "/run", "-v", "/var/lib/mysql"),
+            *("--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW", "--cap-add", "SYS_NICE"),
+            *("-v", f"{CHECKOUT / 'plugins'}:{LIBRARY}/ansible_collections/lossless/mysql_ha/plugins:ro"),
+            *("--entrypoint", "tail", image(), "-f", "/dev/null"),
+        )
+
+    def run(self, *command: str, check: bool = True, stdin: str | None = None) -> str:
+        return docker(
+            "exec", *(("-i",) if stdin is not None else ()), self.container, *command, check=check, stdin=stdin
+        )
+
+    def start(self, name: str, *command: str, log: str = "/dev/null") -> None:
+        """Start something that stays, under a name for ``signal``."""
+        docker(
+            *("exec", "-d", self.container, "bash", "-c"),
+            *(f'echo $$ >/run/{name}.pid; exec "$@" >>{log} 2>&1', "-", *command),
+        )
+
+    def signal(self, signal: str, name: str) -> None:
+        """Send a signal to what ``start`` started."""
+        self.run("bash", "-c", f"kill -{signal} $(cat /run/{name}.pid)")
+
+    def runs(self, name: str) -> bool:
+        return not self.run("bash", "-c", f"kill -0 $(cat /run/{name}.pid) || echo no", check=False).endswith("no")
+
+    def put(self, path: str, text: str, mode: str = "0600") -> None:
+        self.run("bash", "-c", f"umask 077; cat >{path}; chmod {mode} {path}", stdin=text)
+
+    def mac(self) -> str:
+        return self.run("cat", "/sys/class/net/eth0/address")
+
+    def has(self, address: str) -> bool:
+        found = json.loads(self.run("ip", "-j", "addr", "show", "dev", "eth0"))
+        return any(info["local"] == address for info in found[0]["addr_info"])
+
+    # --- mysqld ---------------------------------------------------------------------------------------------------
+    def initialise(self) -> None:
+        self.put("/etc/my-vip.cnf", MYSQLD.format(number=self.number), "0644")
+        self.run("chown", "mysql:mysql", "/var/lib/mysql")
+        self.run("mysqld", "--defaults-file=/etc/my-vip.cnf", "--initialize-insecure")
+
+    def start_mysqld(self) -> None:
+        self.start("mysqld", "mysqld", "--defaults-file=/etc/my-vip.cnf")
+
+    def answers(self) -> bool:
+        return self.run("mysqladmin", "-uroot", "-S/tmp/mysqld.sock", "ping", check=False) == "mysqld is alive"
+
+    def sql(self, text: str) -> str:
+        return self.run("mysql", "-uroot", "-S/tmp/mysqld.sock", "-BN", stdin=text)
+
+    # --- keeper ---------------------------------------------------------------------------------------------------
+    def start_keeper(self) -> None:
+        vips = [{"address": vip, "interface": "eth0"} for vip in self.site.vips]
+        settings = {
+            "addresses": vips,
+            "unix_socket": "/tmp/mysqld.sock",
+            "user": "lossless_keeper",
+            "password": "k'\"\\%",
+        }
+        self.put("/etc/keeper.json", json.dumps(settings, indent=1))
+        self.start("keeper", *self.keeper("--config", "/etc/keeper.json"), log="/var/log/keeper.log")
+
+    @staticmethod
+    def keeper(*arguments: str) -> tuple[str, ...]:
+        return ("env", f"PYTHONPATH={LIBRARY}", "PYTHONDONTWRITEBYTECODE=1", "python3", "-m", SERVICE, *arguments)
+
+    def stop_keeper(self) -> None:
+        if self.runs("keeper"):
+            self.signal("CONT", "keeper")
+            self.signal("TERM", "keeper")
+            eventually("the keeper ends", lambda: not self.runs("keeper"))
+
+    def watch_addresses(self) -> None:
+        """Let the kernel say when addresses come and go: exact, where `docker exec` takes its time."""
+        self.run("bash", "-c", "exec >/var/log/addresses.log; rm -f /var/log/addresses.log", check=False)
+        self.start("monitor", "stdbuf", "-oL", "ip", "-ts", "-o", "monitor", "address", log="/var/log/addresses.log")
+
+    def dropped_at(self, vip: str, after: float) -> float:
+        """When the kernel removed the address, in seconds since the epoch."""
+        for line in self.run("cat", "/var/log/addresses.log").splitlines():
+            stamp, _bracket, what = line.partition("] ")
+            at = datetime.datetime.fromisoformat(stamp[1:]).replace(tzinfo=datetime.UTC).timestamp()
+            if at > after and what.startswith("Deleted") and f" {vip}/" in what:
+                return at
+        raise AssertionError(f"{self.name} did not drop {vip}")
+
+    def status(self) -> dict[str, Any]:
+        text = self.run("cat", "/run/lossless-mysql-ha/keeper.json", check=False)
+        return dict(json.loads(text)) if text else {}
+
+    def journal(self) -> str:
+        return self.run("cat", "/var/log/keeper.log", check=False)
+
+
+class Site:
+    """Three database hosts that replicate with semi-sync, k=1, and an application host."""
+
+    def __init__(self) -> None:
+        self.close()
+        self.v4 = self._network()
+        self.vips = [str(self.v4[100]), str(V6[100])]
+        self.hosts = {name: Host(self, name, number) for number, name in enumerate((*DATABASES, "app1"), start=1)}
+        self.app = self.hosts["app1"]
+        self.databases = [self.hosts[name] for name in DATABASES]
+        self.term = 0
+
+    def _network(self) -> ipaddress.IPv4Network:
+        for third in range(60, 90):
+            subnet = f"10.232.{third}.0/24"
+            made = docker("network", "create", "--ipv6", "--subnet", str(V6), "--subnet", subnet, NAME, check=False)
+            if made:
+                return ipaddress.IPv4Network(subnet)
+        raise AssertionError("no subnet is free")
+
+    def up(self) -> None:
+        for host in self.hosts.values():
+            host.create()
+        for host in self.databases:
+            host.initialise()
+            host.start_mysqld()
+        for host in self.databases:
+            eventually(f"{host.name} answers", host.answers, 60)
+            host.sql(
+                "SET sql_log_bin=0; SET GLOBAL super_read_only=0;"
+                "CREATE USER repl@'%' IDENTIFIED BY 'repl'; GRANT REPLICATION SLAVE ON *.* TO repl@'%';"
+                "CREATE USER lossless_keeper@'%' IDENTIFIED BY 'k\\'\"\\\\%';"
+                "GRANT REPLICATION CLIENT, SERVICE_CONNECTION_ADMIN, CONNECTION_ADMIN ON *.* TO lossless_keeper@'%';"
+                "GRANT SELECT ON performance_schema.* TO lossless_keeper@'%';"
+                "CREATE USER app@'%' IDENTIFIED BY 'app';"
+                "SET GLOBAL super_read_only=1;"
+            )
+        self.promote(self.databases[0], create=True)
+        for host in self.databases:
+            host.sql(
+                "SET sql_log_bin=0; SET GLOBAL super_read_only=0;"
+                "GRANT SELECT ON lossless_ha.* TO lossless_keeper@'%';"
+                "GRANT INSERT, UPDATE ON lossless_ha.heartbeat TO lossless_keeper@'%';"
+                + ("" if host is self.databases[0] else "SET GLOBAL super_read_only=1;")
+            )
+
+    def uuid(self, host: Host) -> str:
+        return host.sql("SELECT @@server_uuid")
+
+    def follow(self, replica: Host, source: Host) -> None:
+        replica.sql(
+            "STOP REPLICA; SET GLOBAL rpl_semi_sync_source_enabled=0, GLOBAL rpl_semi_sync_replica_enabled=1;"
+            f"CHANGE REPLICATION SOURCE TO SOURCE_HOST='{source.address}', SOURCE_USER='repl', SOURCE_PASSWORD='repl',"
+            " SOURCE_AUTO_POSITION=1, SOURCE_CONNECT_RETRY=1, GET_SOURCE_PUBLIC_KEY=1, SOURCE_HEARTBEAT_PERIOD=0.5;"
+            "START REPLICA;"
+        )
+
+    def promote(self, host: Host, *, create: bool = False) -> float:
+        """Make a host primary by hand, in the order of the procedure. Returns when its term row was acknowledged."""
+        others = [other for other in self.databases if other is not host]
+        if not create:
+            host.sql("STOP REPLICA; SET GLOBAL rpl_semi_sync_replica_enabled=0;")
+        for other in others:
+            if other.answers():
+                self.follow(other, host)
+        tables = ""
+        if create:
+            from ansible_collections.lossless.mysql_ha.plugins.module_utils.server import schema
+
+            tables = "".join(f"{statement};" for statement in schema.CREATE)
+        self.term += 1
+        answer = host.sql(
+            "SET GLOBAL rpl_semi_sync_source_enabled=1, GLOBAL super_read_only=0;SET GLOBAL read_only=0;"
+            + tables
+            + "INSERT INTO lossless_ha.term (revision, term, primary_uuid, members, k, wait_point, acknowledgement,"
+            f" no_tx_base, proof, run_id, reason) VALUES ({self.term}, {self.term}, @@server_uuid, '[]', 1,"
+            " 'AFTER_SYNC', 'disk', 0, 'proven', 'test', 'test'); SELECT UNIX_TIMESTAMP(NOW(6));"
+        )
+        return float(answer.splitlines()[-1])
+
+    def holders(self, vip: str) -> list[str]:
+        return [host.name for host in self.databases if host.has(vip)]
+
+    def watch(self, vip: str, seconds: float) -> subprocess.Popen[str]:
+        """On the application host: when the address began and ceased to serve, as seen by new connections."""
+        return subprocess.Popen(
+            ["docker", "exec", self.app.container, "python3", "-c", WATCHER, vip, str(seconds)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def close(self) -> None:
+        for name in (*DATABASES, "app1", "thief"):
+            docker("rm", "-f", "-v", f"{NAME}-{name}", check=False)
+        docker("network", "rm", NAME, check=False)
+
+
+def changes(watch: subprocess.Popen[str]) -> list[tuple[float, str]]:
+    output, _errors = watch.communicate(timeout=120)
+    return [tuple(json.loads(line)) for line in output.splitlines()]
