@@ -376,7 +376,7 @@ def decode_gtid_tagged(body: bytes) -> GtidEvent:
             raise malformed(what, f"field {number} after field {seen}")
         seen = number
         if number == 1:
-            raw = [field.varlen_unsigned() for _ in range(16)]
+            raw = [field.varlen_unsigned() for _number in range(16)]
             if max(raw) > 255:
                 raise malformed(what, "a byte of the UUID above 255")
             uuid = str(uuids.UUID(bytes=bytes(raw)))
@@ -431,11 +431,11 @@ def decode_gtid_set(data: bytes) -> GtidSet:
         raise malformed(what, f"format {form} is unknown")
     count = first >> 8 & (1 << 48) - 1 if form else first
     origins: dict[Origin, list[Interval]] = {}
-    for _ in range(count):
+    for _number in range(count):
         uuid = str(uuids.UUID(bytes=field.take(16)))
         tag = _tag(field, what) if form else ""
         intervals = origins.setdefault((uuid, tag), [])
-        for _ in range(field.unsigned(8)):
+        for _number in range(field.unsigned(8)):
             begin, end = field.signed(8), field.signed(8)
             if not 1 <= begin < end:
                 raise malformed(what, f"an interval from {begin} up to {end}")
@@ -501,7 +501,7 @@ def decode_table_map(body: bytes, format_: FormatDescription) -> TableMap:
     field = Cursor(body, "TABLE_MAP event")
     table_id = _table_id(field, format_.post_header_length(Kind.TABLE_MAP))
     names = []
-    for _ in range(2):
+    for _number in range(2):
         names.append(field.take(field.packed()).decode("utf-8", "backslashreplace"))
         field.take(1)
     return TableMap(table_id, *names)

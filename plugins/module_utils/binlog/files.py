@@ -43,7 +43,7 @@ from .events import (
 from .transactions import Building, Transaction
 
 try:  # Python 3.14 and later
-    from compression import zstd as _zstd  # type: ignore[import-not-found, unused-ignore]
+    from compression import zstd as _zstd  # type: ignore[import-not-found, unused-ignore]  # novm
 except ImportError:
     _zstd = None
 

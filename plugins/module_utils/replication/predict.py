@@ -105,7 +105,8 @@ def _state(situation: Situation, wish: Wish, step: Step, state: ServerState) -> 
     if isinstance(step, steps.Repoint):
         return _following(situation, wish, step, state)
     if isinstance(step, (steps.StartThreads, steps.WaitConnected)):
-        assert state.receiver and state.applier
+        if state.receiver is None or state.applier is None:
+            raise AssertionError("threads are started where a channel is")
         receiver = change(
             state.receiver, state=ON, error_number=0, error="", source_uuid=_source_uuid(situation, state.receiver)
         )
@@ -117,7 +118,8 @@ def _state(situation: Situation, wish: Wish, step: Step, state: ServerState) -> 
             semi_sync=_semi(state, replica_active=active),
         )
     if isinstance(step, steps.WaitReceived):
-        assert state.receiver
+        if state.receiver is None:
+            raise AssertionError("who waits to receive has a receiver")
         return change(state, receiver=change(state.receiver, retrieved=state.receiver.retrieved | step.gtids))
     return state
 

@@ -32,7 +32,8 @@ def find(situation: Situation, wish: Wish, primary: Optional[Primary]) -> tuple[
     reasons += found
     if primary and not found:
         state = situation.state(primary.name)
-        assert state is not None
+        if state is None:
+            raise AssertionError("the primary was found among the states")
         reasons += _levels(situation, wish, primary)
         reasons += _data(situation, wish, primary)
         for member in wish.members:
@@ -126,7 +127,8 @@ def _primary(situation: Situation, wish: Wish, primary: Optional[Primary]) -> It
             primary=primary.name,
         )
     state = situation.state(primary.name)
-    assert state is not None
+    if state is None:
+        raise AssertionError("the primary was found among the states")
     if state.receiver and state.receiver.state != OFF:
         yield _reason(
             "primary_follows",
@@ -185,7 +187,8 @@ def _silence(situation: Situation, wish: Wish, primary: Primary, state: ServerSt
 
 def _levels(situation: Situation, wish: Wish, primary: Primary) -> Iterator[Reason]:
     own = wish.member(primary.name)
-    assert own is not None
+    if own is None:
+        raise AssertionError("the primary was found among the wishes")
     others = [m for m in wish.members if m.name != primary.name and m.acknowledges]
     statement = durability.state(own, others, wish.k, wish.acknowledgement)
     for level in wish.survive:

@@ -295,7 +295,7 @@ def repoint(
     clause, values = _clause(options)
     session.execute(f"CHANGE REPLICATION SOURCE TO {clause} FOR CHANNEL ''", values, within=deadline.left, secret=True)
     after = read_threads(session, within=deadline.left)
-    if not before.retrieved <= after.retrieved | after.executed:
+    if before.retrieved - (after.retrieved | after.executed):
         # The applier ended by itself between the check and the change. The primary still has it all; say so loudly.
         raise _relay_log_lost(session.name, before, "was thrown away")
     if acknowledge is not None:

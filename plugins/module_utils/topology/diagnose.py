@@ -130,7 +130,8 @@ def primary_of_record(observation: Observation) -> tuple[Optional[str], str]:
 def _followed(server: ServerState, observation: Observation) -> tuple[Optional[str], str]:
     """Name and server_uuid of the member that a server follows. A receiver that has just started knows no uuid yet."""
     receiver = server.receiver
-    assert receiver is not None
+    if receiver is None:
+        raise AssertionError("who follows somebody has a receiver")
     for member in observation.members:
         state = observation.states.get(member.name)
         address = (member.host, member.replication_port) == (receiver.source_host, receiver.source_port)

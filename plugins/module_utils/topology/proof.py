@@ -44,7 +44,7 @@ _REMEDY = {
 
 @dataclasses.dataclass(frozen=True)
 class Fact:
-    """``claim`` is one of ``CLAIMS``; ``value`` what that server said; ``at`` epoch seconds of this observer's clock."""
+    """``claim`` is one of ``CLAIMS``; ``value`` what that server said; ``at`` epoch seconds of the observer's clock."""
 
     claim: str
     server_uuid: str
@@ -94,9 +94,7 @@ def testimony_as_result(testimony: Testimony) -> dict[str, Any]:
 def testimony_from_result(values: Mapping[str, Any]) -> Testimony:
     """What ``testimony_as_result`` wrote into a journal."""
     beat = values["heartbeat"]
-    return Testimony(
-        **dict(values, reasons=tuple(values["reasons"]), heartbeat=Heartbeat(**beat) if beat else None)
-    )
+    return Testimony(**dict(values, reasons=tuple(values["reasons"]), heartbeat=Heartbeat(**beat) if beat else None))
 
 
 def gather(

@@ -62,7 +62,7 @@ def run(
 def test_check_mode_plans_diff_shows_and_the_second_run_changes_nothing(fresh: Any) -> None:
     cluster = fresh(3)
     s1, _s2, _s3 = cluster.servers
-    planned, _ = run(cluster, check=True)
+    planned, _printed = run(cluster, check=True)
     assert planned["changed"]
     assert s1.value("@@GLOBAL.gtid_executed") == ""
     assert planned["diff"]["before"].splitlines()[0] == "primary: s1"
@@ -78,7 +78,7 @@ def test_check_mode_plans_diff_shows_and_the_second_run_changes_nothing(fresh: A
     }
     for secret in ("canary", "pass%s"):
         assert secret not in printed.replace("play.json", "")
-    again, _ = run(cluster)
+    again, _printed = run(cluster)
     assert not again["changed"]
     assert "diff" not in again or again["diff"]["before"] == again["diff"]["after"]
 

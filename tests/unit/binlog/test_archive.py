@@ -294,7 +294,7 @@ def test_a_run_that_is_killed_anywhere_and_run_again_converges(
         request = dataclasses.replace(request_, directory=f"{request_.directory}-{moment}")
         left = [moment]
 
-        def counting(real: Any, left: list[int] = left) -> Any:
+        def counting(real: Any, left: list[int] = left) -> Any:  # pylint: disable=dangerous-default-value
             def call(*arguments: Any, **named: Any) -> Any:
                 if left[0] == 0:
                     raise Killed

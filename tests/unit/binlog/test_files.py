@@ -92,7 +92,7 @@ def uncompressed_payload() -> bytes:
 
 def test_a_payload_is_looked_into() -> None:
     first, second = whole(uncompressed_payload())
-    plain, _ = whole(content("nochecksum"))
+    plain, _ending = whole(content("nochecksum"))
     assert first.compression == "none"
     assert first.contents_known
     assert (first.tables, first.ends, first.xid) == (plain.tables, plain.ends, plain.xid)
@@ -178,7 +178,7 @@ def test_whatever_stands_behind_a_cut(name: str, garbage: bytes, data: st.DataOb
 
 def test_zero_bytes_after_a_power_loss() -> None:
     data = content("killed") + bytes(5000)
-    _, ending = read(data)
+    _transactions, ending = read(data)
     assert (ending.how, ending.whole) == ("torn", 1123)
     assert "zero bytes" in ending.why
 
@@ -237,7 +237,7 @@ def test_a_relay_log_that_begins_within_a_transaction() -> None:
     begin = data.index(b"BEGIN", first.start)
     headless = data[: first.start] + data[first.start + 79 :]
     assert begin > first.start + 79
-    transactions, _ = read(headless)
+    transactions, _ending = read(headless)
     assert (transactions[0].gtid, transactions[0].ends) == (None, "xid")
     assert transactions[1].gtid == second.gtid
 
@@ -274,7 +274,7 @@ def test_a_large_event_is_not_held_in_memory(tmp_path: Path) -> None:
     size = 64 << 20
     head = data[rows : rows + 9] + size.to_bytes(4, "little") + data[rows + 13 : rows + 29]
     checksum = zlib.crc32(head)
-    for _ in range(63):
+    for _number in range(63):
         checksum = zlib.crc32(bytes(1 << 20), checksum)
     checksum = zlib.crc32(bytes((1 << 20) - len(head) - 4), checksum)
     path = tmp_path / "binlog.000001"
