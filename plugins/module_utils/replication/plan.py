@@ -102,12 +102,14 @@ class _Look:
         return (
             lambda: self._attach(kept),
             lambda: self._connect(kept, self._k),
+            self._restore_count,
             lambda: self._acknowledge(kept),
             lambda: self._arm(self._k),
             self._prove,
             self._open,
             self._lower_k,
             self._shrink,
+            self._strangers,
             lambda: self._attach(self.replicas),
             lambda: self._connect(self.replicas, len(self.replicas)),
             self._grow,
@@ -335,6 +337,19 @@ class _Look:
         count = max(k, semi.wait_count) if semi.source_enabled else k
         return steps.Arm(self.primary.name, self.primary.server_uuid, count)
 
+    def _restore_count(self) -> Optional[Decision]:
+        """A primary that waits for fewer than the row claims is put right before anybody else may acknowledge it."""
+        semi = self.primary.semi_sync
+        if not semi.source_enabled or semi.wait_count >= self._k:
+            return None
+        following = [s for s in self.others if s.server_uuid in self.registered and self._follows(s)]
+        if len(following) < self._k:
+            return self._too_few(
+                f"{self.primary.name} waits for {semi.wait_count} acknowledgements, the row claims {self._k}",
+                "Bring the acknowledgers back: what is acknowledged meanwhile is on fewer servers than claimed.",
+            )
+        return steps.Arm(self.primary.name, self.primary.server_uuid, self._k)
+
     def _too_few(self, what: str, next_step: str) -> Refusal:
         active = sorted(s.name for s in self._active())
         named = sorted(m.name for m in self.registered.values()) or sorted(s.name for s in self.acknowledgers)
@@ -422,6 +437,16 @@ class _Look:
                 if user not in claimed and (not locked or user in facts.dump_users)
             )
         )
+
+    def _strangers(self) -> Optional[Decision]:
+        """A server that nobody named follows with one of our accounts: it could acknowledge, and no row counts it."""
+        if any(name in self.situation.observation.silent for name in self.wish.names):
+            return None  # it could be the member that does not answer us
+        attached = self.situation.facts_of(self.primary.name).dump_users
+        accounts = tuple(user for user in self._unclaimed(set(self.registered)) if user in attached)
+        if not accounts:
+            return None
+        return steps.LockOut(self.primary.name, self.primary.server_uuid, accounts, ("a server that is no member",))
 
     def _grow(self) -> Optional[Decision]:
         newcomers = [s for s in self.acknowledgers if s.server_uuid not in self.registered and self._follows(s)]
