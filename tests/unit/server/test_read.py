@@ -124,6 +124,44 @@ def test_a_primary_of_8_4() -> None:
     assert [d.name for d in drift(state.settings)] == ["persisted super_read_only"]
 
 
+def test_a_primary_of_9_7_as_recorded() -> None:
+    state = state_of(load("recorded-9.7.4-primary"))
+    assert (state.version, state.version_comment, state.writable) == ("9.7.4-2", "(Debian)", True)
+    assert state.executed == GtidSet.parse(f"{state.server_uuid}:1-4243")
+    assert (state.receiver, state.channels) == (None, ())
+    semi = state.semi_sync
+    assert (semi.source_installed, semi.source_enabled, semi.source_active) == (True, True, True)
+    assert (semi.clients, semi.wait_count, semi.timeout_ms, semi.no_tx, semi.yes_tx) == (2, 1, 4294967295, 0, 1019)
+    assert (semi.wait_point, semi.wait_no_replica, semi.replica_enabled) == ("AFTER_SYNC", True, False)
+    assert state.term is not None
+    assert (state.term.primary_uuid, state.term.n, state.term.k) == (state.server_uuid, 2, 1)
+    assert [(m.name, m.zone, m.city) for m in state.term.acknowledgers] == [("db2", "b", "one"), ("db3", "c", "one")]
+    assert [beat.server_uuid for beat in state.heartbeats] == [state.server_uuid]
+    assert 0 < state.clock - state.term.written_at < 3600
+    assert drift(state.settings) == ()
+
+
+def test_a_replica_of_9_7_as_recorded() -> None:
+    primary, state = state_of(load("recorded-9.7.4-primary")), state_of(load("recorded-9.7.4-replica"))
+    assert state.receiver is not None
+    assert (state.receiver.state, state.receiver.source_host) == ("ON", "10.213.1.11")
+    assert state.follows(primary.server_uuid)
+    assert (state.receiver.auto_position, state.receiver.ssl, state.receiver.ssl_verify) == (True, True, True)
+    assert state.receiver.user == f"lossless_repl_{state.server_id}"
+    assert (state.receiver.connect_retry, state.receiver.heartbeat_period, state.receiver.heartbeats) == (1, 0.5, 1391)
+    assert (
+        0 < state.receiver.last_queued_committed_at < state.receiver.last_queued_at < state.receiver.last_heartbeat_at
+    )
+    assert state.clock - state.receiver.last_heartbeat_at < 1.0
+    assert (state.lacks_applied, state.received) == (EMPTY, primary.executed)
+    assert state.applier is not None
+    assert (state.applier.state, state.applier.delay, state.applier.filtered) == ("ON", 0, False)
+    semi = state.semi_sync
+    assert (semi.source_enabled, semi.replica_enabled, semi.replica_active) == (False, True, True)
+    assert (state.term, state.heartbeats) == (primary.term, primary.heartbeats)
+    assert (state.writable, drift(state.settings)) == (False, ())
+
+
 def test_the_rows_of_our_own_schema() -> None:
     state = state_of(load("documented-8.4.3-primary"))
     term = state.term
