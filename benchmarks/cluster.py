@@ -1,0 +1,161 @@
+"""The cluster under test: look at it, mend it, fail it over. In-process, as modules and manager do it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.plan import Request
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.procedure import Report
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.run import fail_over
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.keeper.config import STATUS_PATH
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.converge import converge
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.procedure import Means
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.situation import Wish
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import Session
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import Observation, ServerState
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology.diagnose import LOSSLESS, Diagnosis, diagnose
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology.observe import Members
+
+from benchmarks import access
+from benchmarks.access import Access
+from benchmarks.errors import BenchmarkError
+from benchmarks.hosts import Hosts
+from benchmarks.paths import WORK
+
+MEND_SECONDS = 180.0
+_LOOK_AGAIN = 0.5
+
+
+class Cluster:
+    """``Cluster.open()``: reachable and lossless."""
+
+    def __init__(self, reach: Access, hosts: Hosts) -> None:
+        self.access = reach
+        self.hosts = hosts
+
+    @classmethod
+    def open(cls) -> Cluster:
+        cluster = cls(access.read(), Hosts())
+        cluster.mend()
+        cluster._writer_account()
+        return cluster
+
+    # --- seeing ------------------------------------------------------------------------------------------------------
+    def look(self) -> tuple[Observation, Diagnosis]:
+        pool = Members(self.access.members, self.access.admin)
+        try:
+            observation = pool.observe(within=5.0)
+        finally:
+            pool.close()
+        return observation, diagnose(observation, acknowledgement=self.access.acknowledgement)
+
+    def primary(self) -> ServerState:
+        """The primary of a lossless cluster.
+
+        :raises BenchmarkError: the cluster is not lossless.
+        """
+        observation, diagnosis = self.look()
+        if diagnosis.verdict != LOSSLESS or diagnosis.primary is None:
+            raise BenchmarkError(f"the cluster is {diagnosis.verdict}: {'; '.join(diagnosis.reasons)}")
+        return observation.states[diagnosis.primary]
+
+    @contextmanager
+    def session(self, name: str) -> Iterator[Session]:
+        """The administrator's connection to one server."""
+        pool = Members(self.access.members, self.access.admin)
+        try:
+            yield pool.session(name)
+        finally:
+            pool.close()
+
+    def address_taken_at(self, name: str) -> float | None:
+        """When (seconds since the epoch) the keeper of that host took the virtual address that it holds."""
+        status = json.loads(self.hosts.run(name, "sh", "-c", f"cat {STATUS_PATH} || echo {{}}"))
+        entries: dict[str, dict[str, Any]] = status["addresses"]
+        for address, entry in entries.items():
+            if address.partition("/")[0] == self.access.address and entry["holding"]:
+                return float(entry["since"])
+        return None
+
+    # --- mending -----------------------------------------------------------------------------------------------------
+    def mend(self) -> None:
+        """Whatever state it is in: every server runs, follows, acknowledges; the address is held; lossless again.
+
+        Servers with transactions of their own are cloned: this is a lab.
+
+        :raises BenchmarkError: not within MEND_SECONDS.
+        """
+        self.hosts.heal()
+        ends = time.monotonic() + MEND_SECONDS
+        why = ""
+        while True:
+            try:
+                observation, diagnosis = self.look()
+                if diagnosis.verdict == LOSSLESS and diagnosis.primary and self._reached(diagnosis.primary):
+                    return
+                why = f"{diagnosis.verdict}: {'; '.join(diagnosis.reasons)}"
+                self._acknowledge_as_deployed(observation)
+                self._converge(diagnosis)
+            except HaError as error:
+                why = str(error)
+            if time.monotonic() > ends:
+                raise BenchmarkError(f"the cluster is not lossless after {MEND_SECONDS:g} s: {why}")
+            time.sleep(_LOOK_AGAIN)
+
+    def _converge(self, diagnosis: Diagnosis) -> None:
+        reach = self.access
+        converge(
+            reach.members,
+            reach.admin,
+            Wish(
+                reach.members,
+                k=reach.k,
+                acknowledgement=reach.acknowledgement,
+                expendable=frozenset(diagnosis.errant),
+                user_prefix=reach.replication.user_prefix,
+                ca=reach.replication.ca,
+            ),
+            Means(reach.replication.password, reach.clone, restart=120.0),
+            cluster=reach.cluster,
+        )
+
+    def _acknowledge_as_deployed(self, observation: Observation) -> None:
+        """An interrupted measurement may have left a server that acknowledges in memory, or on disk."""
+        wanted = "1" if self.access.acknowledgement == "disk" else "10000"
+        for name, state in observation.states.items():
+            if state.settings.get("sync_relay_log", wanted) != wanted:
+                with self.session(name) as session:
+                    session.execute("SET GLOBAL sync_relay_log = %s", (int(wanted),), within=10.0)
+
+    def _reached(self, primary: str) -> bool:
+        """Whether the virtual address is where it belongs; true for a cluster without one."""
+        return not self.access.address or self.address_taken_at(primary) is not None
+
+    def _writer_account(self) -> None:
+        primary = self.primary()
+        member = next(m for m in self.access.members if m.name == primary.name)
+        try:
+            Session.connect(primary.name, member.host, member.replication_port, self.access.writer, within=2.0).close()
+        except HaError:
+            access.play("account.yml", bench_primary=primary.name)
+
+    # --- failing over ------------------------------------------------------------------------------------------------
+    def fail_over(self, mode: str) -> Report:
+        """The procedure, from this process, to whom it elects.
+
+        :raises HaError: refused, or not done.
+        """
+        return fail_over(
+            self.access.members,
+            self.access.admin,
+            self.access.replication,
+            Request(mode),
+            cluster=self.access.cluster,
+            journal_directory=str(WORK / "journal"),
+            acknowledgement=self.access.acknowledgement,
+        )

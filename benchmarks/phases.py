@@ -1,0 +1,53 @@
+"""Where the time of a failover goes: the procedure's own phases, then the keeper, then the clients."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.procedure import Report
+
+from benchmarks.figures import Series
+
+
+class Phases:
+    """Milliseconds by phase, of one run after the other."""
+
+    def __init__(self) -> None:
+        self._samples: dict[str, list[float]] = defaultdict(list)
+        self._last: dict[str, float] = {}
+
+    def add(
+        self, report: Report, *, began: float, ended: float, address_at: float | None, first_at: float
+    ) -> dict[str, float]:
+        """One run. Moments in seconds since the epoch.
+
+        Besides the procedure's own phases: ``between`` (what lies between its phases: deciding and the journal's
+        fsyncs), ``promoted`` (from the start until the term row was acknowledged), ``address`` (from there until the
+        keeper had taken the address), ``client`` (from there until the first acknowledged write), ``procedure`` (all of
+        it, with the look afterwards, which nobody waits for).
+        """
+        values: dict[str, float] = {}
+        for phase in report.phases:
+            values[phase["name"]] = values.get(phase["name"], 0.0) + phase["duration_ms"]
+        before = [phase for phase in report.phases if phase["name"] != "verify"]
+        promoted = (report.promoted_at - began) * 1000
+        values["between"] = max(promoted - sum(phase["duration_ms"] for phase in before), 0.0)
+        values["promoted"] = promoted
+        if address_at is not None:
+            values["address"] = (address_at - report.promoted_at) * 1000
+            values["client"] = (first_at - address_at) * 1000
+        values["procedure"] = (ended - began) * 1000
+        for name, value in values.items():
+            self._samples[name].append(value)
+        self._last = values
+        return values
+
+    def extra(self, name: str, value: float) -> None:
+        self._samples[name].append(value)
+        self._last[name] = value
+
+    def last(self) -> str:
+        return ", ".join(f"{name} {value:.0f}" for name, value in self._last.items())
+
+    def series(self) -> dict[str, Series]:
+        return {name: Series("ms", tuple(samples)) for name, samples in self._samples.items()}

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the time of a failover went: the parts add up to the whole."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.procedure import Report
+
+from benchmarks.phases import Phases
+from benchmarks.planned_switchover import blocked_ms
+
+
+def phase(name: str, start: float, duration: float) -> dict[str, object]:
+    return {"name": name, "start_ms": start, "duration_ms": duration}
+
+
+def test_parts_add_up() -> None:
+    report = Report("run", "emergency", promoted_at=1000.25)
+    report.phases = [
+        phase("observe", 5, 40),
+        phase("apply", 50, 10),
+        phase("apply", 60, 20),
+        phase("term", 200, 45),
+        phase("verify", 250, 400),
+    ]
+    phases = Phases()
+    phases.add(report, began=1000.0, ended=1000.7, address_at=1000.375, first_at=1000.4375)
+    found = {name: series.samples[0] for name, series in phases.series().items()}
+    assert found["apply"] == 30
+    parts = ("observe", "apply", "term", "between", "address", "client")
+    assert sum(found[name] for name in parts) == pytest.approx(437.5)
+    assert (found["promoted"], found["procedure"]) == (pytest.approx(250), pytest.approx(700))
+
+
+def test_an_address_that_is_not_known_leaves_its_parts_out() -> None:
+    phases = Phases()
+    phases.add(Report("run", "planned", promoted_at=1.1), began=1.0, ended=2.0, address_at=None, first_at=1.5)
+    assert not {"address", "client"} & set(phases.series())
+
+
+def test_blocked_is_from_block_to_term() -> None:
+    report = Report("run", "planned")
+    report.phases = [phase("prepare", 0, 50), phase("block", 60, 10), phase("arm", 80, 5), phase("term", 100, 25)]
+    assert blocked_ms(report) == 65
