@@ -96,6 +96,7 @@ class Loop:
         self._trouble: tuple[str, ...] = ()
         self._published_at = -math.inf
         self._news = True
+        self._started_at = world.wall()
 
     def begin(self) -> None:
         """Hold nothing: an address that is left from before rests on no lease that we know of."""
@@ -334,6 +335,7 @@ class Loop:
             "reason_code": mine.code,
             "server_uuid": seen.server_uuid if seen else None,
             "standing": mine.standing,
+            "started_at": round(self._started_at, 3),
             "term": seen.term if seen else None,
             "trouble": list(self._trouble),
             "updated_at": round(self._world.wall(), 3),

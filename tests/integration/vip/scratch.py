@@ -82,7 +82,7 @@ def image() -> str:
     return found[0] if found else ""
 
 
-def eventually(what: str, check: Callable[[], Any], within: float = 10.0, every: float = 0.02) -> float:
+def eventually(what: str, check: Callable[[], Any], within: float = 30.0, every: float = 0.02) -> float:
     """Wait until it holds; returns the seconds that took."""
     started = time.monotonic()
     while not check():

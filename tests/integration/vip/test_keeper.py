@@ -6,6 +6,7 @@ Every time that is asserted is also printed (``pytest -rP``) and recorded, so th
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -15,8 +16,10 @@ from .scratch import Site, changes, docker, eventually
 
 BOUND = 1.55
 KERNEL_BOUND = 3.5
-SLACK = 0.6
-"""What looking at it through `docker exec` costs at most on a busy machine."""
+LOAD = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+"""Everything takes longer on a machine that other tests use as well; the bounds themselves do not grow."""
+SLACK = 0.3 * LOAD
+WITHIN = 15.0
 
 CUT_OFF = """table inet cut {
  chain inbound {
@@ -38,13 +41,14 @@ def both(site: Site, holder: list[str]) -> bool:
 
 
 def dropped(site: Site, after: float) -> float:
-    """Seconds until db1 had dropped both addresses, by its kernel's own clock."""
+    """Seconds until db1 had dropped both addresses, by its kernel's own clock, which `docker exec` does not delay."""
     return max(site.databases[0].dropped_at(vip, after) for vip in site.vips) - after
 
 
-def measured(record: Record, what: str, seconds: float) -> None:
+def measured(record: Record, what: str, seconds: float, at_most: float) -> None:
     record(what, round(seconds, 3))
-    print(f"MEASURED {what}: {seconds * 1000:.0f} ms")
+    print(f"MEASURED {what}: {seconds * 1000:.0f} ms (load {LOAD:.1f})")
+    assert seconds <= at_most + SLACK
 
 
 def test_the_application_host_learns_the_holders_place(site: Site, record_property: Record) -> None:
@@ -64,8 +68,7 @@ def test_a_switchover_moves_the_address_by_itself(site: Site, record_property: R
     seen = changes(watch)
     _lost, served = [at for at, _what in seen][-2:]
     assert [what for _at, what in seen][-2:] == ["nothing", "served"], seen
-    measured(record_property, "from the term row's commit to a connection through the address", served - promoted)
-    assert served - promoted < 0.25
+    measured(record_property, "from the term row's commit to a connection through the address", served - promoted, 0.15)
     assert both(site, ["db2"])
     assert "let go on eth0: the local server is read-only" in old.journal()
     site.app.run("ping", "-c1", "-W1", vip)
@@ -76,8 +79,8 @@ def test_a_crashed_mysqld_costs_the_address_at_once(site: Site, record_property:
     host = site.databases[0]
     started = time.time()
     host.signal("KILL", "mysqld")
-    eventually("the address goes", lambda: both(site, []), within=1.0)
-    measured(record_property, "from kill -9 of mysqld to no holder", dropped(site, started))
+    eventually("the address goes", lambda: both(site, []), within=WITHIN)
+    measured(record_property, "from kill -9 of mysqld to no holder", dropped(site, started), 0.3)
     assert "mysqld is gone" in host.journal()
 
 
@@ -85,8 +88,8 @@ def test_a_hung_mysqld_costs_the_address_within_the_bound(site: Site, record_pro
     host = site.databases[0]
     started = time.time()
     host.signal("STOP", "mysqld")
-    eventually("the address goes", lambda: both(site, []), within=BOUND + SLACK)
-    measured(record_property, "from SIGSTOP of mysqld to no holder", dropped(site, started))
+    eventually("the address goes", lambda: both(site, []), within=WITHIN)
+    measured(record_property, "from SIGSTOP of mysqld to no holder", dropped(site, started), BOUND)
     host.signal("CONT", "mysqld")
     eventually("the address comes back", lambda: both(site, ["db1"]))
 
@@ -97,12 +100,12 @@ def test_without_acknowledgers_the_lease_runs_out(site: Site, record_property: R
     started = time.time()
     for replica in site.databases[1:]:
         replica.run("nft", "-f", "-", stdin=CUT_OFF)
-    eventually("the address goes", lambda: both(site, []), within=BOUND + SLACK + 1)
-    measured(record_property, "from cutting off both acknowledgers to no holder", dropped(site, started))
+    eventually("the address goes", lambda: both(site, []), within=WITHIN)
+    measured(record_property, "from cutting off both acknowledgers to no holder", dropped(site, started), BOUND + 0.5)
     assert "no commit has been acknowledged for" in host.journal()
     for replica in site.databases[1:]:
         replica.run("nft", "flush", "ruleset")
-    eventually("the address comes back", lambda: both(site, ["db1"]), within=20)
+    eventually("the address comes back", lambda: both(site, ["db1"]), within=WITHIN)
 
 
 def test_commits_that_wait_for_nobody_renew_no_lease(site: Site, record_property: Record) -> None:
@@ -110,8 +113,8 @@ def test_commits_that_wait_for_nobody_renew_no_lease(site: Site, record_property
     host = site.databases[0]
     started = time.time()
     host.sql("SET GLOBAL rpl_semi_sync_source_enabled=0")
-    eventually("the address goes", lambda: both(site, []), within=BOUND + SLACK + 0.5)
-    measured(record_property, "from semi-sync off to no holder", dropped(site, started))
+    eventually("the address goes", lambda: both(site, []), within=WITHIN)
+    measured(record_property, "from semi-sync off to no holder", dropped(site, started), BOUND + 0.5)
     assert "semi-sync is off" in host.journal()
     host.sql("SET GLOBAL rpl_semi_sync_source_enabled=1")
     eventually("the address comes back", lambda: both(site, ["db1"]))
@@ -124,8 +127,8 @@ def test_the_kernel_takes_the_address_from_a_keeper_that_can_not(
     host = site.databases[0]
     started = time.time()
     host.signal(signal, "keeper")
-    eventually("the address goes", lambda: both(site, []), within=KERNEL_BOUND)
-    measured(record_property, f"from SIG{signal} of the keeper to no holder", dropped(site, started))
+    eventually("the address goes", lambda: both(site, []), within=WITHIN)
+    measured(record_property, f"from SIG{signal} of the keeper to no holder", dropped(site, started), KERNEL_BOUND)
     if signal == "STOP":
         host.signal("CONT", "keeper")
     else:
@@ -139,8 +142,8 @@ def test_a_frozen_host_loses_the_address_and_does_not_take_it_back(site: Site, r
     started = time.time()
     docker("pause", old.container)
     promoted = site.promote(new)
-    eventually("db2 takes the address", lambda: all(new.has(vip) for vip in site.vips), within=KERNEL_BOUND + SLACK)
-    measured(record_property, "from freezing the holder to the new holder", time.time() - started)
+    eventually("db2 takes the address", lambda: all(new.has(vip) for vip in site.vips), within=WITHIN)
+    measured(record_property, "from freezing the holder to the new holder", time.time() - started, KERNEL_BOUND + 1)
     print(f"promoted after {promoted - started:.3f} s")
     docker("unpause", old.container)
     for _ in range(10):
@@ -159,7 +162,7 @@ def test_stopping_lets_go_and_starting_takes_it_again(site: Site, record_propert
     seen = changes(watch)
     lost, back = [at for at, _what in seen][-2:]
     assert [what for _at, what in seen][-2:] == ["nothing", "served"], seen
-    measured(record_property, "without the address at a restart of the keeper", back - lost)
+    measured(record_property, "without the address at a restart of the keeper", back - lost, 1.5)
     assert "SIGTERM: letting go" in host.journal()
 
 
