@@ -141,3 +141,11 @@ def test_the_generation_of_the_plugins_is_probed(names: tuple[str, ...], generat
 )
 def test_clone_goes_where_the_manual_says(recipient: str, donor: str, compatible: bool) -> None:
     assert probe(recipient, {}).clone_compatible(version_tuple(donor)) is compatible
+
+
+@pytest.mark.parametrize(
+    ("version", "privilege"),
+    [("8.0.36", "SET_USER_ID"), ("8.1.0", "SET_USER_ID"), ("8.2.0", "SET_ANY_DEFINER"), ("9.7.4", "SET_ANY_DEFINER")],
+)
+def test_the_privilege_to_keep_a_definer(version: str, privilege: str) -> None:
+    assert probe(version, {}).set_definer_privilege == privilege

@@ -32,6 +32,8 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session i
 )
 
 PASSWORD = "correct-horse'battery\\staple"
+SECRET = "correct-horse"
+"""A part of it that neither repr nor JSON writes in another way: looking for the whole would find nothing for ever."""
 LOGIN = Login("lossless_admin", PASSWORD)
 
 
@@ -414,8 +416,8 @@ def test_close_does_not_wait_for_a_server_that_hangs() -> None:
 
 # --- secrets ---------------------------------------------------------------------------------------------------------
 def test_a_login_does_not_show_its_password() -> None:
-    assert PASSWORD not in repr(LOGIN)
-    assert PASSWORD not in str(LOGIN)
+    assert SECRET not in repr(LOGIN)
+    assert SECRET not in str(LOGIN)
     assert "lossless_admin" in repr(LOGIN)
 
 
@@ -430,8 +432,8 @@ def test_no_password_in_the_error_of_a_failed_login(connect: Connect) -> None:
         connect.outcome = error
         with pytest.raises(ConnectFailed) as caught:
             opened()
-        assert PASSWORD not in told(caught.value)
-        assert PASSWORD not in json.dumps(caught.value.as_result())
+        assert SECRET not in told(caught.value)
+        assert SECRET not in json.dumps(caught.value.as_result())
 
 
 def test_a_secret_statement_hides_what_the_server_quotes(connect: Connect) -> None:
@@ -439,7 +441,7 @@ def test_a_secret_statement_hides_what_the_server_quotes(connect: Connect) -> No
     failed = failing(connect, pymysql.err.ProgrammingError(1064, quoted), secret=True)
     assert failed.message == "db1: error 1064"
     assert failed.__cause__ is None
-    assert PASSWORD not in told(failed)
+    assert SECRET not in told(failed)
     assert "battery" not in told(failed)
 
 
@@ -448,7 +450,7 @@ def test_a_secret_statement_that_breaks_off_hides_it_too(connect: Connect, withi
     failed = failing(
         connect, pymysql.err.OperationalError(2013, f"Lost connection near {PASSWORD}"), secret=True, within=within
     )
-    assert PASSWORD not in told(failed)
+    assert SECRET not in told(failed)
 
 
 def test_other_statements_keep_their_cause(connect: Connect) -> None:
@@ -461,7 +463,7 @@ def test_bound_values_are_no_evidence(connect: Connect) -> None:
     connect.outcome.answers["SET x"] = pymysql.err.ProgrammingError(1193, "Unknown system variable")
     with pytest.raises(StatementFailed) as caught:
         session.execute("SET x = %s", (PASSWORD,), within=1.0)
-    assert PASSWORD not in json.dumps(caught.value.as_result())
+    assert SECRET not in json.dumps(caught.value.as_result())
 
 
 # --- small things ----------------------------------------------------------------------------------------------------
