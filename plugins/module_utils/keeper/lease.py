@@ -11,8 +11,9 @@ What ``decide`` guarantees, for any input (``tests/unit/keeper`` checks it, also
 1. the address is taken, kept or renewed only while an acknowledged heartbeat of this server, in the newest term known
    here, is at most one lease old, and this server was seen writable and named by that term at most one lease ago;
 2. it is taken only after a probe that ended moments ago and that no stranger answered;
-3. an address that is held without that is released by the next decision, an address that is not held is never released;
-4. a clock that jumps makes evidence too old or puts it into the future: both count as no evidence.
+3. it is not taken on a lease that is overdue: a server that barely keeps up would take it and lose it in turns;
+4. an address that is held without that is released by the next decision, an address that is not held is never released;
+5. a clock that jumps makes evidence too old or puts it into the future: both count as no evidence.
 """
 
 from __future__ import annotations
@@ -266,21 +267,22 @@ def heartbeat_term(facts: Facts, timing: Timing) -> Optional[int]:
 def decide(facts: Facts, address: AddressState, timing: Timing) -> Decision:
     """What to do about one address now. The table in ``roles/vip/README.md`` is this function."""
     mine = claim(facts, timing)
-    rival = _rival(facts, address, timing) if mine.standing == ENTITLED else ""
     if address.held:
         if mine.standing != ENTITLED or facts.beat is None:
             return Decision(RELEASE, mine.code, mine.text)
+        rival = _rival(facts, address, timing)
         if rival:
             return Decision(RELEASE, "rival", rival)
         return Decision(RENEW if facts.beat.sent_at > address.rests_on else HOLD, mine.code, mine.text)
     if mine.standing == NOBODY:
         return Decision(NOTHING, mine.code, mine.text)
-    if rival:
-        return Decision(WAIT, "rival", rival)
     probe = address.probe
     if mine.standing == CANDIDATE:
         # Once per claim, while the first heartbeat is under way: it saves the probe's time when the lease comes.
         return Decision(WAIT if probe else PROBE, mine.code, mine.text)
+    if facts.beat is not None and facts.now - facts.beat.sent_at > timing.doubt_after:
+        # Good enough to keep the address, not to take it: it would soon have to be let go again, to a rival too.
+        return Decision(WAIT, "lease_overdue", f"{mine.text}: the next one is overdue")
     if probe is None:
         return Decision(PROBE, mine.code, mine.text)
     since = _age(facts.now, probe.started_at, math.inf)

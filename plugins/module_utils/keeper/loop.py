@@ -261,8 +261,7 @@ class Loop:
             # It stays ``held``: the next tick tries again, and the kernel's own count goes on.
             self._failed(watched, error, self._world.clock())
             return
-        # A rival is remembered: until our heartbeat is acknowledged again, the address is not taken back from it.
-        watched.update(held=False, probe=None, strange_since=None)
+        watched.update(held=False, probe=None, rival_at=None, rival="", strange_since=None)
         watched.announcements_due = []
         self._world.link(watched.vip).close()
         watched.since = self._world.wall()

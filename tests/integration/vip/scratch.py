@@ -53,9 +53,10 @@ address, family = sys.argv[1], socket.AF_INET6 if ":" in sys.argv[1] else socket
 until, last = time.time() + float(sys.argv[2]), None
 while time.time() < until:
     sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.settimeout(0.05)
+    sock.settimeout(0.1)
     try:
         sock.connect((address, 3306))
+        sock.settimeout(2)
         sock.recv(1)
         seen = "served"
     except OSError:
@@ -68,6 +69,19 @@ while time.time() < until:
         last = seen
     time.sleep(0.003)
 """
+
+
+CLAIM = r"""
+import socket, sys
+interface, address = sys.argv[1:]
+mac = bytes.fromhex(open(f"/sys/class/net/{interface}/address").read().strip().replace(":", ""))
+sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+sock.bind((interface, 0))
+own = socket.inet_aton(address)
+arp = bytes.fromhex("0001080006040001") + mac + own + bytes(6) + own
+sock.send(b"\xff" * 6 + mac + bytes.fromhex("0806") + arp)
+"""
+"""Says once that an IPv4 address is here, without having it."""
 
 
 def docker(*arguments: str, check: bool = True, stdin: str | None = None) -> str:

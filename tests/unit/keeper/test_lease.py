@@ -66,7 +66,7 @@ TABLE = [
     ("semi-sync off", beat(source_active=False), "not_acknowledged", WAIT, RELEASE),
     ("waited for fewer than k", dataclasses.replace(seen(k=2)), "not_acknowledged", WAIT, RELEASE),
     ("entitled", FACTS, "lease_young", TAKE, HOLD),
-    ("entitled at the very end of the lease", beat(sent_at=NOW - 1.5), "lease_young", TAKE, HOLD),
+    ("entitled, and the next heartbeat is nearly overdue", beat(sent_at=NOW - 1.0), "lease_young", TAKE, HOLD),
     (
         "k=0 asks for no acknowledgement",
         dataclasses.replace(seen(k=0), beat=dataclasses.replace(BEAT, source_active=False)),
@@ -119,7 +119,14 @@ def test_a_rival_wins_against_a_lease_in_doubt_only(rival_at: float, sent_at: fl
     facts = beat(sent_at=sent_at)
     assert decide(facts, address, TIMING).action == action
     free = dataclasses.replace(address, held=False, probe=CLEAN)
-    assert decide(facts, free, TIMING).action == (WAIT if action == RELEASE else TAKE), "nor is it taken back"
+    assert action == HOLD or decide(facts, free, TIMING).action == WAIT, "nor is it taken back"
+
+
+def test_an_overdue_lease_is_good_enough_to_keep_and_not_to_take() -> None:
+    facts = beat(sent_at=NOW - 1.4)
+    assert decide(facts, HELD, TIMING).action == HOLD
+    decision = decide(facts, FREE, TIMING)
+    assert (decision.action, decision.code) == (WAIT, "lease_overdue")
 
 
 def test_a_candidate_probes_once_while_its_heartbeat_is_under_way() -> None:
@@ -256,12 +263,14 @@ def violated(facts: Facts, address: AddressState, decision: Decision) -> str:
             return "held while not writable"
         if s.k and not (b.source_active and b.wait_count >= s.k):
             return "held though nobody acknowledged"
-    if action == TAKE:
+    if action == TAKE and b is not None:
         probe = address.probe
         if address.held or probe is None or probe.stranger:
             return "taken without asking, or from a stranger"
         if not TIMING.probe_wait - 1e-9 <= now - probe.started_at <= TIMING.probe_wait + 2 * TIMING.tick:
             return "taken on a probe that is not over, or too old"
+        if not now - b.sent_at <= TIMING.doubt_after:
+            return "taken on a lease that is overdue"
     if address.held and action not in (HOLD, RENEW, RELEASE):
         return "forgot that it holds the address"
     if not address.held and action in (HOLD, RENEW, RELEASE):
