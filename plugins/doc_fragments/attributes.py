@@ -24,11 +24,6 @@ attributes:
     description: Where the module can run.
     platforms: posix
     support: full
-  action_group:
-    description: Use C(group/lossless.mysql_ha.all) in C(module_defaults) to set the same options for all modules.
-    membership:
-      - lossless.mysql_ha.all
-    support: full
 requirements:
   - Python 3.9 or later and PyMySQL 1.0.2 or later (with the C(cryptography) package) where the module runs
 """

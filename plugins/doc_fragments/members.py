@@ -63,4 +63,10 @@ options:
           - Whether the server's acknowledgement counts while it is a replica.
         type: bool
         default: true
+attributes:
+  action_group:
+    description: Use C(group/lossless.mysql_ha.all) in C(module_defaults) to set the connection once.
+    membership:
+      - lossless.mysql_ha.all
+    support: full
 """
