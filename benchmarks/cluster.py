@@ -21,7 +21,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state imp
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology.diagnose import LOSSLESS, Diagnosis, diagnose
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology.observe import Members
 
-from benchmarks import access
+from benchmarks import access, keeper
 from benchmarks.access import Access
 from benchmarks.errors import BenchmarkError
 from benchmarks.hosts import Hosts
@@ -73,14 +73,17 @@ class Cluster:
         finally:
             pool.close()
 
-    def address_taken_at(self, name: str) -> float | None:
-        """When (seconds since the epoch) the keeper of that host took the virtual address that it holds."""
+    def holds_address(self, name: str) -> bool:
+        """Whether the keeper of that host holds the virtual address, by its status file."""
         status = json.loads(self.hosts.run(name, "sh", "-c", f"cat {STATUS_PATH} || echo {{}}"))
-        entries: dict[str, dict[str, Any]] = status["addresses"]
-        for address, entry in entries.items():
-            if address.partition("/")[0] == self.access.address and entry["holding"]:
-                return float(entry["since"])
-        return None
+        entries: dict[str, dict[str, Any]] = status.get("addresses", {})
+        return any(
+            entry["holding"] for address, entry in entries.items() if address.partition("/")[0] == self.access.address
+        )
+
+    def address_taking(self, name: str, since: float) -> keeper.Taking | None:
+        """How that host's keeper came to hold the virtual address, after a moment (seconds since the epoch)."""
+        return keeper.taking(keeper.lines(self.hosts.run(name, *keeper.command(since))), self.access.address)
 
     # --- mending -----------------------------------------------------------------------------------------------------
     def mend(self) -> None:
@@ -134,7 +137,7 @@ class Cluster:
 
     def _reached(self, primary: str) -> bool:
         """Whether the virtual address is where it belongs; true for a cluster without one."""
-        return not self.access.address or self.address_taken_at(primary) is not None
+        return not self.access.address or self.holds_address(primary)
 
     def _writer_account(self) -> None:
         primary = self.primary()

@@ -78,7 +78,7 @@ def _sample(cluster: Cluster, noticed_after: float, phases: Phases, notes: list[
         report,
         began=began,
         ended=ended,
-        address_at=cluster.address_taken_at(report.new_primary),
+        taking=cluster.address_taking(report.new_primary, began),
         first_at=first,
     )
     if report.zero_loss != "proven":

@@ -7,6 +7,7 @@ from collections import defaultdict
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.procedure import Report
 
 from benchmarks.figures import Series
+from benchmarks.keeper import Taking
 
 
 class Phases:
@@ -17,14 +18,14 @@ class Phases:
         self._last: dict[str, float] = {}
 
     def add(
-        self, report: Report, *, began: float, ended: float, address_at: float | None, first_at: float
+        self, report: Report, *, began: float, ended: float, taking: Taking | None, first_at: float
     ) -> dict[str, float]:
         """One run. Moments in seconds since the epoch.
 
         Besides the procedure's own phases: ``between`` (what lies between its phases: deciding and the journal's
-        fsyncs), ``promoted`` (from the start until the term row was acknowledged), ``address`` (from there until the
-        keeper had taken the address), ``client`` (from there until the first acknowledged write), ``procedure`` (all of
-        it, with the look afterwards, which nobody waits for).
+        fsyncs), ``promoted`` (from the start until the term row was acknowledged), ``noticed`` (from there until the
+        keeper knew it), ``address`` (from there until it had taken the address), ``client`` (from there until the first
+        acknowledged write), ``procedure`` (all of it, with the look afterwards, which nobody waits for).
         """
         values: dict[str, float] = {}
         for phase in report.phases:
@@ -33,18 +34,15 @@ class Phases:
         promoted = (report.promoted_at - began) * 1000
         values["between"] = max(promoted - sum(phase["duration_ms"] for phase in before), 0.0)
         values["promoted"] = promoted
-        if address_at is not None:
-            values["address"] = (address_at - report.promoted_at) * 1000
-            values["client"] = (first_at - address_at) * 1000
+        if taking is not None:
+            values["noticed"] = (taking.candidate_at - report.promoted_at) * 1000
+            values["address"] = (taking.taken_at - taking.candidate_at) * 1000
+            values["client"] = (first_at - taking.taken_at) * 1000
         values["procedure"] = (ended - began) * 1000
         for name, value in values.items():
             self._samples[name].append(value)
         self._last = values
         return values
-
-    def extra(self, name: str, value: float) -> None:
-        self._samples[name].append(value)
-        self._last[name] = value
 
     def last(self) -> str:
         return ", ".join(f"{name} {value:.0f}" for name, value in self._last.items())

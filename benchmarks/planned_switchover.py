@@ -57,7 +57,7 @@ def run(cluster: Cluster, runs: int, quick: bool) -> Sequence[Result]:
     ]
 
 
-BLOCKED = ("block", "drain", "arm", "open", "term", "demote")
+BLOCKED = ("block", "drain", "arm", "open", "term")
 
 
 def _sample(cluster: Cluster, phases: Phases) -> tuple[float, float]:
@@ -73,7 +73,7 @@ def _sample(cluster: Cluster, phases: Phases) -> tuple[float, float]:
         report,
         began=began,
         ended=ended,
-        address_at=cluster.address_taken_at(report.new_primary),
+        taking=cluster.address_taking(report.new_primary, began),
         first_at=first["ended_wall"],
     )
     return (first["ended"] - last["ended"]) * 1000, blocked_ms(report)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.procedure import Report
 
+from benchmarks.keeper import Taking
 from benchmarks.phases import Phases
 from benchmarks.planned_switchover import blocked_ms
 
@@ -24,18 +25,18 @@ def test_parts_add_up() -> None:
         phase("verify", 250, 400),
     ]
     phases = Phases()
-    phases.add(report, began=1000.0, ended=1000.7, address_at=1000.375, first_at=1000.4375)
+    phases.add(report, began=1000.0, ended=1000.7, taking=Taking(1000.3125, 1000.375), first_at=1000.4375)
     found = {name: series.samples[0] for name, series in phases.series().items()}
     assert found["apply"] == 30
-    parts = ("observe", "apply", "term", "between", "address", "client")
+    parts = ("observe", "apply", "term", "between", "noticed", "address", "client")
     assert sum(found[name] for name in parts) == pytest.approx(437.5)
     assert (found["promoted"], found["procedure"]) == (pytest.approx(250), pytest.approx(700))
 
 
 def test_an_address_that_is_not_known_leaves_its_parts_out() -> None:
     phases = Phases()
-    phases.add(Report("run", "planned", promoted_at=1.1), began=1.0, ended=2.0, address_at=None, first_at=1.5)
-    assert not {"address", "client"} & set(phases.series())
+    phases.add(Report("run", "planned", promoted_at=1.1), began=1.0, ended=2.0, taking=None, first_at=1.5)
+    assert not {"noticed", "address", "client"} & set(phases.series())
 
 
 def test_blocked_is_from_block_to_term() -> None:
