@@ -77,7 +77,7 @@ class _Look:
         self.acknowledgers = [s for s in self.replicas if wanted[s.name].acknowledges]
 
     def decide(self) -> Decision:
-        stages = (self._hygiene, self._own_schema, *(self._registered() if self.term else self._first()))
+        stages = (self._hygiene, *(self._registered() if self.term else self._first()))
         for stage in stages:
             decision = stage()
             if decision is not None:
@@ -91,6 +91,8 @@ class _Look:
             lambda: self._connect(self.replicas, len(self.replicas)),
             lambda: self._catch_up(self.acknowledgers),
             lambda: self._acknowledge(self.acknowledgers),
+            self._own_schema,
+            lambda: self._attach(self.replicas, last=True),
             lambda: self._arm(self.wish.k),
             lambda: self._row({s.server_uuid for s in self.acknowledgers}, self.wish.k, "the first registration"),
         )
@@ -100,9 +102,9 @@ class _Look:
         assert self.term is not None
         kept = [s for s in self.replicas if s.server_uuid in self.registered and not self._must_go(s)]
         return (
+            self._restore_count,
             lambda: self._attach(kept),
             lambda: self._connect(kept, self._k),
-            self._restore_count,
             lambda: self._acknowledge(kept),
             lambda: self._arm(self._k),
             self._prove,
@@ -110,7 +112,7 @@ class _Look:
             self._lower_k,
             self._shrink,
             self._strangers,
-            lambda: self._attach(self.replicas),
+            lambda: self._attach(self.replicas, last=True),
             lambda: self._connect(self.replicas, len(self.replicas)),
             self._grow,
             self._raise_k,
@@ -149,21 +151,21 @@ class _Look:
         return None
 
     # --- following ---------------------------------------------------------------------------------------------------
-    def _attach(self, states: Iterable[ServerState]) -> Optional[Decision]:
+    def _attach(self, states: Iterable[ServerState], *, last: bool = False) -> Optional[Decision]:
+        """``last``: whoever is locked out can not be left for later."""
         for state in states:
-            decision = self._attach_one(state)
+            decision = self._attach_one(state, last)
             if decision is not None:
                 return decision
         return None
 
-    def _attach_one(self, state: ServerState) -> Optional[Decision]:
+    def _attach_one(self, state: ServerState, last: bool) -> Optional[Decision]:
         wipes = self._to_be_cloned(state)
         if wipes is not None:
             return self._clone(state, wipes)
         account = account_of(self.wish, state)
-        if self.situation.facts_of(self.primary.name).replication_accounts.get(account):
-            # A locked account: readmitted only here, where its replica side is known to be off, or it is registered.
-            return steps.Readmit(self.primary.name, self.primary.server_uuid, account, state.name)
+        if self._is_locked(account):
+            return self._readmit(state, account) if last or self._commits() else None
         why = self._misled(state, account)
         if why:
             # Before anybody is registered the flag stays as it is; afterwards it is what the row says.
@@ -176,6 +178,24 @@ class _Look:
         if stopped:
             return steps.StartThreads(state.name, state.server_uuid, " and the ".join(stopped))
         return None
+
+    def _is_locked(self, account: str) -> bool:
+        return bool(self.situation.facts_of(self.primary.name).replication_accounts.get(account))
+
+    def _commits(self) -> bool:
+        """Whether a commit on the primary would be acknowledged now, so that one of ours would not hang."""
+        semi = self.primary.semi_sync
+        return not semi.source_enabled or len(self._active()) >= semi.wait_count
+
+    def _readmit(self, state: ServerState, account: str) -> Decision:
+        """Only where its replica side is known to be off, or it is registered: hygiene has seen to that."""
+        if not self._commits():
+            return self._too_few(
+                f"{state.name} is locked out, and unlocking it could not be acknowledged",
+                "Bring the other acknowledgers back.",
+            )
+        opening = self._administrable()
+        return opening or steps.Readmit(self.primary.name, self.primary.server_uuid, account, state.name)
 
     def _misled(self, state: ServerState, account: str) -> str:
         """Why the receiver has to be configured anew; empty when it is as it should be."""
@@ -206,7 +226,8 @@ class _Look:
         if len(connected) >= min(enough, len(states)):
             return None
         for state in states:
-            if state.receiver and state.receiver.state == CONNECTING:
+            locked = self._is_locked(account_of(self.wish, state))
+            if state.receiver and state.receiver.state == CONNECTING and not locked:
                 return steps.WaitConnected(state.name, state.server_uuid, self.primary.name)
         return None
 
@@ -284,8 +305,8 @@ class _Look:
     def _replay(self, state: ServerState) -> Decision:
         """An empty server that cannot be cloned, of a primary that still has all its binary logs."""
         account = account_of(self.wish, state)
-        if self.situation.facts_of(self.primary.name).replication_accounts.get(account):
-            return steps.Readmit(self.primary.name, self.primary.server_uuid, account, state.name)
+        if self._is_locked(account):
+            return self._readmit(state, account)
         return steps.Repoint(
             state.name,
             state.server_uuid,
@@ -338,12 +359,15 @@ class _Look:
         return steps.Arm(self.primary.name, self.primary.server_uuid, count)
 
     def _restore_count(self) -> Optional[Decision]:
-        """A primary that waits for fewer than the row claims is put right before anybody else may acknowledge it."""
+        """A primary that waits for fewer than the row claims is put right before anybody else may acknowledge it.
+
+        Only a hand can have done that. Commits may wait until the acknowledgers are attached again, in the next steps.
+        """
         semi = self.primary.semi_sync
         if not semi.source_enabled or semi.wait_count >= self._k:
             return None
-        following = [s for s in self.others if s.server_uuid in self.registered and self._follows(s)]
-        if len(following) < self._k:
+        answering = [s for s in self.others if s.server_uuid in self.registered]
+        if len(answering) < self._k:
             return self._too_few(
                 f"{self.primary.name} waits for {semi.wait_count} acknowledgements, the row claims {self._k}",
                 "Bring the acknowledgers back: what is acknowledged meanwhile is on fewer servers than claimed.",
@@ -405,6 +429,10 @@ class _Look:
                 f"{', '.join(m.name for m in gone)} cannot leave: {self._k} of the others must hold everything",
                 "Bring another acknowledger back, or add one, first. With k = n nobody can leave: lower k first.",
             )
+        semi = self.primary.semi_sync
+        if len(self._active(stay)) < semi.wait_count:
+            # Raised and not yet in the row: the row claims k, so waiting for k keeps what it claims.
+            return steps.Arm(self.primary.name, self.primary.server_uuid, self._k)
         names = tuple(m.name for m in gone)
         open_accounts = self._unclaimed(stay)
         if open_accounts:
@@ -444,7 +472,7 @@ class _Look:
             return None  # it could be the member that does not answer us
         attached = self.situation.facts_of(self.primary.name).dump_users
         accounts = tuple(user for user in self._unclaimed(set(self.registered)) if user in attached)
-        if not accounts:
+        if not accounts or not self._commits():
             return None
         return steps.LockOut(self.primary.name, self.primary.server_uuid, accounts, ("a server that is no member",))
 

@@ -479,3 +479,36 @@ def test_duplicate_identities_are_refused(fresh: Any) -> None:
     assert reasons["duplicate_server_id"]["evidence"]["members"] == ["s2", "s3"]
     twice = cluster.members([s1, s2]) + tuple(dataclasses.replace(m, name="again") for m in cluster.members([s2]))
     assert "duplicate_server_uuid" in refusal(lambda: cluster.converge(members=twice))
+
+
+# --- two at once -----------------------------------------------------------------------------------------------------
+def test_two_runs_exclude_each_other_and_a_dead_holder_lets_go(lossless: Any) -> None:
+    s1, s2, s3 = lossless.servers
+    s2.sql("STOP REPLICA IO_THREAD")
+    with s3.connected() as other, other.cursor() as cursor:
+        cursor.execute("SELECT GET_LOCK('lossless_ha:scratch', 0)")
+        with pytest.raises(HaError) as caught:
+            lossless.converge()
+        assert caught.value.code == "locked"
+        assert caught.value.evidence["members"] == ["s3"]
+        assert s2.replica()["Replica_IO_Running"] == "No"
+    lossless.converge()
+    assert_lossless(s1, [s2, s3])
+
+
+def test_a_server_of_nobody_that_acknowledges_on_an_account_of_ours_is_locked_out(fresh: Any) -> None:
+    cluster = fresh(4)
+    s1, s2, s3, s4 = cluster.servers
+    cluster.converge([s1, s2, s3])
+    s4.sql(
+        "SET GLOBAL rpl_semi_sync_replica_enabled = ON",
+        f"CHANGE REPLICATION SOURCE TO SOURCE_HOST='{s1.address}', SOURCE_USER='lossless_repl_4',"
+        " SOURCE_PASSWORD='repl\\'\\\\canary%s', SOURCE_SSL=1, SOURCE_AUTO_POSITION=1",
+        "START REPLICA",
+    )
+    wait_for(lambda: s1.status("Rpl_semi_sync_source_clients") == "3")
+    assert cluster.converge([s1, s2, s3]).changed
+    wait_for(lambda: s1.status("Rpl_semi_sync_source_clients") == "2")
+    assert not cluster.converge([s1, s2, s3]).changed
+    cluster.converge([s1, s2, s3, s4])
+    assert_lossless(s1, [s2, s3, s4])

@@ -207,7 +207,7 @@ def test_killed_after_every_single_effect(start: Any) -> None:
         kill += 1
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_from_any_drift_it_settles_lossless_or_refuses_and_never_makes_it_worse(data: Any) -> None:
     flag = st.booleans()
@@ -324,7 +324,7 @@ def _raise_arm_later(self: Any, k: int) -> Any:
 def _open_first(self: Any) -> Any:
     if not self.primary.writable:
         return steps.AllowWrites(self.primary.name, self.primary.server_uuid)
-    return plan._Look._own_schema(self)
+    return plan._Look._hygiene(self)
 
 
 def _never_must_go(self: Any, state: Any) -> bool:
@@ -350,7 +350,7 @@ MUTANTS = {
         {"_lower_k": _lower_flag_first, "_arm": _arm_never_again},
     ),
     "k raised in the row first": (raised, {"_raise_k": _raise_row_first, "_arm": _raise_arm_later}),
-    "writable before it is armed": (restarted, {"_own_schema": _open_first}),
+    "writable before it is armed": (restarted, {"_hygiene": _open_first}),
     "a registered acknowledger wiped": (
         expendable,
         {"_must_go": _never_must_go, "_clone": _clone_registered},
