@@ -31,6 +31,11 @@ APPLY_SLICE = 0.5
 """Seconds of one wait for the applier; between two the locks are kept alive and progress is judged."""
 
 
+LISTEN_EVERY = 0.1
+"""Seconds between two looks at replicas that seem to be connected to a primary that does not answer: a crash shows as
+soon as they have noticed it."""
+
+
 class Effects(Protocol):
     """The verbs of ``hands.Hands``."""
 
@@ -217,21 +222,32 @@ class Procedure:
         return self._promote(start, frozen, elected, evidence)
 
     def _wait_for_silence(self, start: Start, before: Observation) -> None:
-        """A hung host closes no connection: its replicas seem connected. Listen for longer than a heartbeat takes."""
+        """A hung host closes no connection: its replicas seem connected. Listen for longer than a heartbeat takes.
+
+        A primary that has just died is still heard for a moment, while its replicas read what had reached them. It is
+        not refused for having been heard, but for not falling silent: within one window, for one window.
+        """
         names = [n for n in before.answers if n != start.old_primary]
-        ends = self.hands.clock() + plan.silence_window(start, before)
+        window = plan.silence_window(start, before)
+        patience = silent_at = self.hands.clock() + window
+        last = before
         while True:
-            self.hands.wait(min(0.25, max(ends - self.hands.clock(), 0.0)))
+            self.hands.wait(min(LISTEN_EVERY, max(silent_at - self.hands.clock(), 0.0)))
             after = self.hands.observe(names)
-            heard = plan.silence(start, before, after)
-            if heard:
-                self._refuse(heard)
-            if not verdicts.heard_by(after, start.old_primary_uuid) or self.hands.clock() >= ends:
+            if not verdicts.heard_by(after, start.old_primary_uuid):
                 break
-        late = self.hands.observe([start.old_primary]) if start.old_primary in before.answers else after
-        alive = plan.silence(start, before, late)
-        if alive:
-            self._refuse(alive)
+            now = self.hands.clock()
+            heard = plan.silence(start, last, after)
+            if heard and now >= patience:
+                self._refuse(heard)
+            if heard:
+                last, silent_at = after, now + window
+            elif now >= silent_at:
+                break
+        if start.old_primary in before.answers:
+            alive = plan.silence(start, last, self.hands.observe([start.old_primary]))
+            if alive:
+                self._refuse(alive)
 
     def _freeze(self, start: Start) -> Observation:
         """Stop the receivers of all registered acknowledgers that answer, and see which are held."""

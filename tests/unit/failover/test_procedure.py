@@ -195,6 +195,24 @@ def test_a_hung_primary_is_told_from_a_cut_controller(tmp_path: Path) -> None:
     assert all(cut.servers[n].receiver == ON for n in ("db2", "db3"))
 
 
+@pytest.mark.parametrize("ends", [CONNECTING, ON])
+def test_what_a_dead_primary_had_sent_is_no_sign_of_life(tmp_path: Path, ends: str) -> None:
+    """A replica reads what had reached it; then it sees the connection closed, or (the primary is hung) it does not."""
+    cluster = Cluster()
+    cluster.commit("db1")
+    cluster.beat("db1")
+    cluster.servers["db1"].mysqld = "hung"
+
+    def reads_on(cluster: Cluster) -> None:
+        server = cluster.servers["db3"]
+        if server.heartbeats < 5:
+            server.heartbeats += 1
+        elif ends == CONNECTING:
+            cluster.kill("db1")
+
+    check(cluster, run(cluster, Request(EMERGENCY), tmp_path, adversary=reads_on).new_primary)
+
+
 def test_a_planned_switchover_turns_the_old_primary_around(tmp_path: Path) -> None:
     cluster = Cluster()
     report = run(cluster, Request(PLANNED, primary="db3"), tmp_path)
