@@ -88,9 +88,7 @@ def clone(
         ``no_supervisor``, ``not_back_after_clone``, ``clone_incomplete``.
     """
     _guard(recipient, recipient_uuid, statement_within)
-    held = GtidSet.parse(
-        str(donor.one("SELECT @@GLOBAL.gtid_executed AS gtids", within=statement_within)["gtids"])
-    )
+    held = GtidSet.parse(str(donor.one("SELECT @@GLOBAL.gtid_executed AS gtids", within=statement_within)["gtids"]))
     host, port = donor_address
     _stop_replication(recipient, statement_within)
     recipient.execute("SET GLOBAL clone_valid_donor_list = %s", (f"{host}:{port}",), within=statement_within)
