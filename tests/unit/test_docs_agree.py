@@ -166,7 +166,7 @@ def codes_in(path: Path) -> set[str]:
     return found
 
 
-def testimony_reasons() -> set[str]:
+def reasons_of_testimony() -> set[str]:
     """The codes against a testimony: what is appended to ``reasons``, or given to ``Testimony`` at once."""
     found = set()
     for node in ast.walk(tree_of(PLUGINS / "module_utils/topology/testimony.py")):
@@ -222,7 +222,7 @@ def source_codes() -> dict[str, set[str]]:
                 found.setdefault(single, set()).add(str(path.relative_to(ROOT)))
     for kind in known["connect_*"]:
         found.setdefault(kind, set()).add("plugins/module_utils/server/session.py")
-    for reason in testimony_reasons():
+    for reason in reasons_of_testimony():
         found.setdefault(reason, set()).add("plugins/module_utils/topology/testimony.py")
     # ConnectFailed is given a kind; its code is made of it.
     for kind in (k.removeprefix("connect_") for k in known["connect_*"]):

@@ -22,6 +22,7 @@ from ..server.accounts import replication_user
 from ..server.session import Session, StatementFailed, identifier
 from ..server.settings import MAXIMUM_TIMEOUT_MS
 from ..server.state import Member, Observation, ServerState, TermRow
+from ..topology.locks import lock_name
 from ..topology.observe import Members, in_parallel
 
 FREEZE_SECONDS = 8.0
@@ -53,7 +54,7 @@ class Hands:
         self._members = members
         self._login = login
         self._deadline = deadline
-        self._lock_name = f"lossless_ha:{cluster}"[:64]
+        self._lock_name = lock_name(cluster)
         self._locked: list[str] = []
 
     # --- seeing ------------------------------------------------------------------------------------------------------

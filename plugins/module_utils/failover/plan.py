@@ -261,6 +261,16 @@ def _emergency(
                 errno=silent.errno,
             )
         )
+    if request.primary not in (AUTO, *answering) and request.primary in observation.answers:
+        reasons.append(
+            _reason(
+                "not_an_acknowledger",
+                f"{request.primary} is not a registered acknowledger that answers"
+                f" ({diagnosis.servers[request.primary].verdict})",
+                "Use primary: auto, or name one that is.",
+                answering=sorted(answering),
+            )
+        )
     if len(set(answering.values())) < required and not request.accept_data_loss:
         reasons.append(_too_few(term, answering, required))
     if not answering:
@@ -530,14 +540,23 @@ def choose_target(
     return min(fit, key=lambda n: (-priority.get(n, 0), len(observation.states[n].lacks_applied), n))
 
 
-def moved_ahead(start: Start, target: str) -> tuple[str, ...]:
+def moved_ahead(start: Start, observation: Observation, target: str) -> tuple[str, ...]:
     """The acknowledgers that may follow the target before writes are blocked.
 
-    k of them, the target included, have to stay with the old primary so that its commits go on.
+    k of those that acknowledge now, the target included, have to stay with the old primary so that its commits go on;
+    one that is registered and stopped helps nobody, and is left for later.
     """
-    others = [name for name in start.acknowledgers if name != target]
-    spare = len(others) - max(start.term.k - 1, 0)
+    attached = [name for name in start.acknowledgers if _attached(observation.states[name], start.old_primary_uuid)]
+    others = [name for name in attached if name != target]
+    spare = len(attached) - start.term.k
     return tuple(others[: max(spare, 0)])
+
+
+def _attached(state: ServerState, primary_uuid: str) -> bool:
+    receiver = state.receiver
+    return bool(
+        state.semi_sync.replica_enabled and receiver and receiver.state == ON and receiver.source_uuid == primary_uuid
+    )
 
 
 def quick_enough(start: Start, blockers: Sequence[Mapping[str, Any]]) -> Optional[Refusal]:

@@ -457,7 +457,7 @@ class Procedure:
             self._refuse(refusal)
         states = observation.states
         target = states[start.target]
-        ahead = plan.moved_ahead(start, start.target)
+        ahead = plan.moved_ahead(start, observation, start.target)
         self.journal.write("switch", start=_start_as_record(start), ahead=list(ahead))
         try:
             with self._phase("prepare"):

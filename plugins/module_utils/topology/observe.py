@@ -140,7 +140,7 @@ class Members:
             asked_at = time.monotonic()
             try:
                 return read_state(self.session(name), within=max(started + within - time.monotonic(), 0.001))
-            except HaError as error:
+            except (ConnectFailed, StatementFailed) as error:
                 return no_answer(name, error, asked_at)
 
         outcome = in_parallel({name: functools.partial(ask, name) for name in asked}, within=within)
@@ -166,12 +166,10 @@ class Members:
         self._sessions.clear()
 
 
-def no_answer(name: str, error: HaError, asked_at: float) -> NoAnswer:
+def no_answer(name: str, error: ConnectFailed | StatementFailed, asked_at: float) -> NoAnswer:
     """What a failed attempt says about a member."""
-    now = time.monotonic()
     if isinstance(error, ConnectFailed):
-        return NoAnswer(name, error.kind, error.message, error.errno, asked_at, now)
-    if isinstance(error, StatementFailed):
+        kind = error.kind
+    else:
         kind = {"deadline_exceeded": TIMED_OUT, "connection_lost": REFUSED}.get(error.code, FAILED)
-        return NoAnswer(name, kind, error.message, error.errno, asked_at, now)
-    return NoAnswer(name, FAILED, error.message, 0, asked_at, now)
+    return NoAnswer(name, kind, error.message, error.errno, asked_at, time.monotonic())

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-_ROOT = Path(__file__).resolve().parents[3]
+_ROOT = Path(__file__).resolve().parents[2]
 for _path in (str(_ROOT / "build" / "collections"), str(Path(__file__).parent)):
     if _path not in sys.path:
         sys.path.insert(0, _path)
