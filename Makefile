@@ -83,5 +83,5 @@ bench: lab-up ## benchmarks (benchmarks/README.md)
 	$(VENV)/python -m benchmarks $(BENCH_ARGS)
 
 .PHONY: test
-test: lab-up ## everything; ends with pytest's summary
-	$(PYTEST) tests $(PYTEST_ARGS)
+test: lab-up ## all but the long suites (drills, molecule, bench); ends with pytest's summary
+	$(PYTEST) tests/gates tests/unit tests/lab tests/integration tests/system $(PYTEST_ARGS)
