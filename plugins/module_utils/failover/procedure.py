@@ -36,6 +36,12 @@ LISTEN_EVERY = 0.1
 soon as they have noticed it."""
 
 
+LET_GO = 0.25
+"""Seconds between the new term and turning off semi-sync on the old primary. That statement takes up to a second and
+nobody can read a global variable there meanwhile; the keeper there, who looks every 50 ms, has to see before that its
+server is read-only, or it holds on to the address for as long."""
+
+
 class Effects(Protocol):
     """The verbs of ``hands.Hands``."""
 
@@ -573,13 +579,21 @@ class Procedure:
         self.report.promoted_at = self.hands.wall()
         self._describe(decision.row, elected)
         if not early:
-            self._turn_around(start, turn, rest, elected)
+            self._turn_around(start, turn, rest, elected, let_go=LET_GO)
         return self._verified(elected, decision.row)
 
     def _turn_around(
-        self, start: Start, old: Sequence[ServerState], rest: Sequence[ServerState], elected: Elected
+        self,
+        start: Start,
+        old: Sequence[ServerState],
+        rest: Sequence[ServerState],
+        elected: Elected,
+        *,
+        let_go: float = 0.0,
     ) -> None:
         with self._phase("demote"):
+            if old and let_go:
+                self.hands.wait(let_go)
             for state in old:
                 self.hands.disarm(state.name)
             for name, error in self.hands.follow([*rest, *old], self._member(elected.name), acknowledge=True).items():

@@ -15,6 +15,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import Ha
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.journal import Journal
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.plan import EMERGENCY, PLANNED, Request
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.procedure import (
+    LET_GO,
     Procedure,
     Refused,
     Report,
@@ -220,6 +221,20 @@ def test_a_planned_switchover_turns_the_old_primary_around(tmp_path: Path) -> No
     old = cluster.servers["db1"]
     assert (old.source, old.receiver, old.replica_enabled, old.source_enabled) == ("db3", ON, True, False)
     check(cluster, "db3")
+
+
+def test_the_old_primarys_keeper_may_see_that_it_is_read_only_before_semi_sync_is_turned_off(tmp_path: Path) -> None:
+    began: dict[str, float] = {}
+
+    class Noting(Hands):
+        def _boundary(self, what: str) -> None:
+            began.setdefault(what.split()[0], self.cluster.now)
+            super()._boundary(what)
+
+    cluster = Cluster()
+    journal = Journal(str(tmp_path), "ledger", f"run-{next(RUNS):09d}")
+    Procedure(Noting(cluster), cluster.members, Request(PLANNED), journal).run()
+    assert began["disarm"] - began["write_term"] >= LET_GO
 
 
 @pytest.mark.parametrize(("size", "k"), [(3, 1), (3, 2), (4, 2), (5, 3), (2, 1)])
