@@ -139,6 +139,14 @@ class Cluster:
         """Whether the virtual address is where it belongs; true for a cluster without one."""
         return not self.access.address or self.holds_address(primary)
 
+    def end_applications(self) -> None:
+        """End every connection that came through the virtual address, on all hosts: also those whose client is gone.
+
+        A server does not notice that by itself when the address left it first.
+        """
+        for member in self.access.members:
+            self.hosts.run(member.name, "ss", "-K", "src", self.access.address)
+
     def _writer_account(self) -> None:
         primary = self.primary()
         member = next(m for m in self.access.members if m.name == primary.name)

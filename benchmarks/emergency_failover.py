@@ -11,14 +11,12 @@ import random
 import time
 from collections.abc import Sequence
 
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.plan import EMERGENCY
 
 from benchmarks.cluster import Cluster
 from benchmarks.figures import Series
-from benchmarks.machine import Condition, Watch
 from benchmarks.phases import Phases
-from benchmarks.progress import say
+from benchmarks.repeat import repeat
 from benchmarks.result import Result
 from benchmarks.writer import Writer
 
@@ -34,36 +32,22 @@ every second, and keepers that tick, must not be met at always the same moment."
 
 def run(cluster: Cluster, runs: int, quick: bool) -> Sequence[Result]:
     samples: list[float] = []
-    conditions: list[Condition] = []
     phases = Phases()
-    notes: list[str] = []
+    unproven: list[str] = []
     started_at = time.time()
     chance = random.Random(1)
-    failures = 0
-    while len(samples) < runs:
-        cluster.mend()
-        try:
-            with Watch() as watch:
-                elapsed = _sample(cluster, chance.uniform(0, NOTICED_WITHIN), phases, notes)
-        except HaError as error:
-            failures += 1
-            notes.append(f"not counted: {error.code}: {error}")
-            say(f"{NAME}: not done: {error}")
-            if failures > max(runs // 4, 1):
-                raise
-            continue
-        finally:
-            cluster.hosts.heal()
-        samples.append(elapsed)
-        conditions.append(watch.condition)
-        say(f"{NAME} {len(samples)}/{runs}: {elapsed:.3f} s ({phases.last()}); load {watch.condition.load:.1f}")
-    cluster.mend()
+
+    def once() -> str:
+        samples.append(_sample(cluster, chance.uniform(0, NOTICED_WITHIN), phases, unproven))
+        return f"{samples[-1]:.3f} s ({phases.last()})"
+
+    conditions, notes = repeat(cluster, NAME, runs, once)
     version = cluster.primary().version
     series = Series("s", tuple(samples))
-    return [Result(NAME, series, conditions, version, TARGET, phases.series(), notes, started_at)]
+    return [Result(NAME, series, conditions, version, TARGET, phases.series(), notes + unproven, started_at)]
 
 
-def _sample(cluster: Cluster, noticed_after: float, phases: Phases, notes: list[str]) -> float:
+def _sample(cluster: Cluster, noticed_after: float, phases: Phases, unproven: list[str]) -> float:
     old = cluster.primary()
     with Writer(cluster.access) as writer:
         writer.wait(old.server_uuid, LEAST_BEFORE, 60)
@@ -82,5 +66,5 @@ def _sample(cluster: Cluster, noticed_after: float, phases: Phases, notes: list[
         first_at=first,
     )
     if report.zero_loss != "proven":
-        notes.append(f"{report.run_id}: {report.zero_loss}")
+        unproven.append(f"{report.run_id}: {report.zero_loss}")
     return float(first - began)

@@ -15,9 +15,8 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.procedu
 
 from benchmarks.cluster import Cluster
 from benchmarks.figures import Series
-from benchmarks.machine import Condition, Watch
 from benchmarks.phases import Phases
-from benchmarks.progress import say
+from benchmarks.repeat import repeat
 from benchmarks.result import Result
 from benchmarks.writer import Writer
 
@@ -29,21 +28,19 @@ LEAST_BEFORE, LEAST_AFTER = 100, 20
 def run(cluster: Cluster, runs: int, quick: bool) -> Sequence[Result]:
     seen: list[float] = []
     blocked: list[float] = []
-    conditions: list[Condition] = []
     phases = Phases()
     started_at = time.time()
-    for number in range(runs):
-        cluster.mend()
-        with Watch() as watch:
-            gap, block = _sample(cluster, phases)
+
+    def once() -> str:
+        gap, block = _sample(cluster, phases)
         seen.append(gap)
         blocked.append(block)
-        conditions.append(watch.condition)
-        say(f"{NAME} {number + 1}/{runs}: {gap:.0f} ms, blocked {block:.0f} ms ({phases.last()})")
-    cluster.mend()
+        return f"{gap:.0f} ms, blocked {block:.0f} ms ({phases.last()})"
+
+    conditions, notes = repeat(cluster, NAME, runs, once)
     version = cluster.primary().version
     return [
-        Result(NAME, Series("ms", tuple(seen)), conditions, version, TARGET, phases.series(), (), started_at),
+        Result(NAME, Series("ms", tuple(seen)), conditions, version, TARGET, phases.series(), notes, started_at),
         Result(
             f"{NAME}_blocked",
             Series("ms", tuple(blocked)),
@@ -51,7 +48,7 @@ def run(cluster: Cluster, runs: int, quick: bool) -> Sequence[Result]:
             version,
             TARGET,
             {name: series for name, series in phases.series().items() if name in BLOCKED},
-            (),
+            notes,
             started_at,
         ),
     ]
