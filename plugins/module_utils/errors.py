@@ -44,3 +44,12 @@ class HaError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} [{self.code}]" + (f" Next: {self.next_step}" if self.next_step else "")
+
+
+def defect(what: str) -> HaError:
+    """A state that the code rules out was met. Stops the work, as every error does, instead of going on blindly."""
+    return HaError(
+        "defect",
+        f"this should be impossible: {what}",
+        next_step="Report this with the journal and the evidence; running again is safe.",
+    )

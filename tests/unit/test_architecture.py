@@ -141,7 +141,7 @@ class Source:
         if not node.level:
             return self._own(node.module or "", name) or (node.module or "")
         base = self.path.parent
-        for _ in range(node.level - 1):
+        for _level in range(node.level - 1):
             base = base.parent
         if self.utils != base and self.utils not in base.parents:
             return f"@outside/{node.module or name}"

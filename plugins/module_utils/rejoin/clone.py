@@ -117,7 +117,7 @@ def clone(
     executed = GtidSet.parse(
         str(session.one("SELECT @@GLOBAL.gtid_executed AS gtids", within=statement_within)["gtids"])
     )
-    if str(status.get("state")) != "Completed" or not held <= executed:
+    if str(status.get("state")) != "Completed" or held - executed:
         raise HaError(
             "clone_incomplete",
             f"{session.name}: the clone from {donor.name} did not bring everything",

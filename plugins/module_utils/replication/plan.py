@@ -20,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Callable, Iterable, Optional, Union
 
+from ..errors import defect
 from ..refusal import Reason, Refusal
 from ..rejoin.clone import choose_donor
 from ..server.settings import MAXIMUM_TIMEOUT_MS
@@ -52,7 +53,8 @@ def next_step(situation: Situation, wish: Wish) -> Decision:
     reasons = refusals.find(situation, wish, primary)
     if reasons:
         return Refusal(reasons)
-    assert primary is not None
+    if primary is None:
+        raise defect("a step without a primary")
     return _Look(situation, wish, primary).decide()
 
 
@@ -64,7 +66,8 @@ class _Look:
         self.wish = wish
         state = situation.state(primary.name)
         own = wish.member(primary.name)
-        assert state is not None and own is not None
+        if state is None or own is None:
+            raise defect("a member without an answer")
         self.primary: ServerState = state
         self.own: Member = own
         self.term: Optional[TermRow] = situation.term
@@ -99,7 +102,8 @@ class _Look:
 
     def _registered(self) -> tuple[_Stage, ...]:
         """A term row is in force: what it says is made true first, then it is changed towards the wish."""
-        assert self.term is not None
+        if self.term is None:
+            raise defect("no term row")
         kept = [s for s in self.replicas if s.server_uuid in self.registered and not self._must_go(s)]
         return (
             self._restore_count,
@@ -121,7 +125,8 @@ class _Look:
 
     @property
     def _k(self) -> int:
-        assert self.term is not None
+        if self.term is None:
+            raise defect("no term row")
         return self.term.k
 
     # --- each side only where it belongs -----------------------------------------------------------------------------
@@ -171,7 +176,8 @@ class _Look:
             # Before anybody is registered the flag stays as it is; afterwards it is what the row says.
             acknowledge = state.server_uuid in self.registered if self.term else state.semi_sync.replica_enabled
             return steps.Repoint(state.name, state.server_uuid, self.primary.name, account, acknowledge, why)
-        assert state.receiver is not None and state.applier is not None
+        if state.receiver is None or state.applier is None:
+            raise defect("a replica without a channel")
         stopped = [
             what for what, part in (("receiver", state.receiver), ("applier", state.applier)) if part.state == OFF
         ]
@@ -291,7 +297,8 @@ class _Look:
                 return self._replay(state)
             return Refusal((donor,))
         member = self.wish.member(donor.name)
-        assert member is not None
+        if member is None:
+            raise defect("an unknown member")
         return steps.Clone(
             state.name,
             state.server_uuid,
@@ -393,7 +400,8 @@ class _Look:
     # --- the row -----------------------------------------------------------------------------------------------------
     def _prove(self) -> Optional[Decision]:
         """The row's counter of unacknowledged commits is not the primary's: something happened since it was written."""
-        assert self.term is not None
+        if self.term is None:
+            raise defect("no term row")
         own = self.primary
         what = ""
         if self.term.written_at and self.term.written_at < own.clock - own.uptime:
@@ -495,7 +503,8 @@ class _Look:
         return self._row(set(self.registered), self.wish.k, f"wait for {self.wish.k} instead of {self._k}")
 
     def _describe(self) -> Optional[Decision]:
-        assert self.term is not None
+        if self.term is None:
+            raise defect("no term row")
         wanted = self._members(set(self.registered))
         if _comparable(wanted) != _comparable(self.term.members):
             return self._row(set(self.registered), self._k, "members' names, addresses or places")

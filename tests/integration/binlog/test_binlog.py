@@ -226,8 +226,8 @@ def test_every_file_as_mysqlbinlog_reads_it(host: Host) -> None:
 def test_a_torn_tail_ends_where_the_server_cuts_it(host: Host) -> None:
     """Killed while a large transaction is being written: what we call whole is what mysqld keeps when it starts."""
     torn = 0
-    large = ",".join("(REPEAT('x',16000000))" for _ in range(6))
-    for _ in range(12):
+    large = ",".join("(REPEAT('x',16000000))" for _turn in range(6))
+    for _turn in range(12):
         host.sql("FLUSH BINARY LOGS; INSERT INTO bank.entry(account, cents) VALUES(9, 9)")
         name = host.files()[-1]
         host.sh(

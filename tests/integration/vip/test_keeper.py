@@ -145,7 +145,7 @@ def test_a_frozen_host_loses_the_address_and_does_not_take_it_back(site: Site, r
     measured(record_property, "from freezing the holder to the new holder", time.time() - started, KERNEL_BOUND + 1)
     print(f"promoted after {promoted - started:.3f} s")
     docker("unpause", old.container)
-    for _ in range(10):
+    for _turn in range(10):
         assert not any(old.has(vip) for vip in site.vips)
     assert both(site, ["db2"])
 

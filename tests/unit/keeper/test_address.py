@@ -127,7 +127,7 @@ class Pretended:
             def __init__(self, interface: str, plain: address.Address) -> None:
                 pass
 
-            def __enter__(self) -> Wire:
+            def __enter__(self) -> Any:
                 return self
 
             def __exit__(self, *details: object) -> None:

@@ -242,7 +242,7 @@ def test_an_address_that_somebody_removed_is_probed_for_and_taken_again(host: Ho
 
 
 def test_the_kernels_count_never_ends_while_the_lease_is_young(host: Host) -> None:
-    for _ in range(400):
+    for _turn in range(400):
         host.run(0.02)
         if host.loop.watched[0].state.held:
             assert host.has_it

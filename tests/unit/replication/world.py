@@ -175,7 +175,7 @@ class World:
     # --- doing --------------------------------------------------------------------------------------------------------
     def effects(self, step: steps.Step, wish: Wish) -> Iterator[None]:
         """Do a step; yields between its effects."""
-        host = next(h for h in self.hosts.values() if h.name == step.name)
+        (host,) = (h for h in self.hosts.values() if h.name == step.name)
         yield from getattr(self, f"_{type(step).__name__}")(step, host, wish)
         self._note_arming()
 
@@ -235,7 +235,7 @@ class World:
         row = self.row_of(self.p)
         if row and uuid(host.number) in {m.server_uuid for m in row.acknowledgers}:
             self.wiped_registered = True
-        donor = next(h for h in self.hosts.values() if h.name == step.donor)
+        (donor,) = (h for h in self.hosts.values() if h.name == step.donor)
         host.receiver = host.applier = "OFF"
         yield
         host.got, host.errant, host.broken = donor.got, 0, False

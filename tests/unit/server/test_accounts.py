@@ -69,7 +69,7 @@ class Server:
     def execute(self, sql: str, values: Any = (), *, within: float, secret: bool = False) -> None:
         if values:
             assert secret, "a statement with a password must be marked"
-            assert sql % tuple("x" for _ in values), "percent signs beside a bound value are written twice"
+            assert sql % tuple("x" for _value in values), "percent signs beside a bound value are written twice"
         self.said.append(sql)
         if self.fail_on and self.fail_on in sql:
             self.usable = not self.lose_connection
