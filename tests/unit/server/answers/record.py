@@ -11,7 +11,8 @@ import json
 import subprocess
 import sys
 
-from tests.unit import conftest  # noqa: F401  # pylint: disable=unused-import - makes the collection importable
+# It makes the collection importable.
+from tests.unit import conftest  # noqa: F401  # pylint: disable=unused-import
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server import read, schema, settings  # isort: skip
 
