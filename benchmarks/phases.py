@@ -30,9 +30,10 @@ class Phases:
         values: dict[str, float] = {}
         for phase in report.phases:
             values[phase["name"]] = values.get(phase["name"], 0.0) + phase["duration_ms"]
-        before = [phase for phase in report.phases if phase["name"] != "verify"]
         promoted = (report.promoted_at - began) * 1000
-        values["between"] = max(promoted - sum(phase["duration_ms"] for phase in before), 0.0)
+        term_row_at = (report.promoted_at - report.started_at) * 1000
+        before = [phase["duration_ms"] for phase in report.phases if phase["start_ms"] < term_row_at]
+        values["between"] = max(promoted - sum(before), 0.0)
         values["promoted"] = promoted
         if taking is not None:
             values["noticed"] = (taking.candidate_at - report.promoted_at) * 1000

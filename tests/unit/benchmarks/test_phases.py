@@ -16,21 +16,22 @@ def phase(name: str, start: float, duration: float) -> dict[str, object]:
 
 
 def test_parts_add_up() -> None:
-    report = Report("run", "emergency", promoted_at=1000.25)
+    report = Report("run", "planned", started_at=1000.0, promoted_at=1000.25)
     report.phases = [
         phase("observe", 5, 40),
         phase("apply", 50, 10),
         phase("apply", 60, 20),
         phase("term", 200, 45),
-        phase("verify", 250, 400),
+        phase("demote", 251, 1000),
+        phase("verify", 1251, 400),
     ]
     phases = Phases()
-    phases.add(report, began=1000.0, ended=1000.7, taking=Taking(1000.3125, 1000.375), first_at=1000.4375)
+    phases.add(report, began=1000.0, ended=1001.7, taking=Taking(1000.3125, 1000.375), first_at=1000.4375)
     found = {name: series.samples[0] for name, series in phases.series().items()}
     assert found["apply"] == 30
     parts = ("observe", "apply", "term", "between", "noticed", "address", "client")
     assert sum(found[name] for name in parts) == pytest.approx(437.5)
-    assert (found["promoted"], found["procedure"]) == (pytest.approx(250), pytest.approx(700))
+    assert (found["promoted"], found["procedure"]) == (pytest.approx(250), pytest.approx(1700))
 
 
 def test_an_address_that_is_not_known_leaves_its_parts_out() -> None:
