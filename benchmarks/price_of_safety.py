@@ -1,9 +1,9 @@
 """What an acknowledgement costs: throughput and commit latency of three ways to commit, side by side.
 
-``async``: the primary waits for nobody, sync_relay_log=10000 as MySQL has it. ``memory``: AFTER_SYNC, the acknowledgers write to their relay logs and do not
-fsync (sync_relay_log=10000). ``disk``: AFTER_SYNC, and every acknowledgement is on the acknowledger's disk
-(sync_relay_log=1). Single-row INSERTs that commit by themselves, straight to the primary (without semi-sync the keeper
-rightly lets the virtual address go).
+``async``: the primary waits for nobody, sync_relay_log=10000 as MySQL has it. ``memory``: AFTER_SYNC, the acknowledgers
+write to their relay logs and do not fsync (sync_relay_log=10000). ``disk``: AFTER_SYNC, and every acknowledgement is on
+the acknowledger's disk (sync_relay_log=1). Single-row INSERTs that commit by themselves, straight to the primary
+(without semi-sync the keeper rightly lets the virtual address go).
 
 The three are changed at run time, by SET GLOBAL, between short samples in the order ABCABC..., and put back at the end.
 """
