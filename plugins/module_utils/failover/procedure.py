@@ -369,18 +369,7 @@ class Procedure:
             s for s in frozen.states.values() if s.name != elected.name and not self._errant(frozen, start).get(s.name)
         ]
         following = [s.name for s in others if s.received <= elected.received]
-        uuids = {s.name: s.server_uuid for s in frozen.states.values()}
-        decision = plan.next_term(
-            start,
-            elected.name,
-            elected.server_uuid,
-            following,
-            self.members,
-            uuids,
-            self.request,
-            proof=proof.zero_loss,
-            run_id=self.journal.run_id,
-        )
+        decision = self._next_term(start, elected, following, frozen.states, proof.zero_loss)
         if refusal is None and isinstance(decision, Refusal):
             refusal = decision
         if refusal:
@@ -391,6 +380,31 @@ class Procedure:
         if proof.zero_loss != proofs.PROVEN:
             self.report.accepted_by = self.request.accept_data_loss
         self.report.notes += decision.notes
+        self._write_promotion(start, elected, proof)
+        return self._finish(start, elected, decision, evidence.elected, [s for s in others if s.name in following])
+
+    def _next_term(
+        self,
+        start: Start,
+        elected: Elected,
+        following: Sequence[str],
+        states: Mapping[str, ServerState],
+        proof: str,
+    ) -> NextTerm | Refusal:
+        return plan.next_term(
+            start,
+            elected.name,
+            elected.server_uuid,
+            following,
+            self.members,
+            {name: state.server_uuid for name, state in states.items()},
+            self.request,
+            proof=proof,
+            run_id=self.journal.run_id,
+        )
+
+    def _write_promotion(self, start: Start, elected: Elected, proof: Proof) -> None:
+        """The point of no return: from here on a later run goes forward, with this evidence."""
         self.journal.write(
             "promote",
             elected=elected.name,
@@ -401,7 +415,6 @@ class Procedure:
             proof=proof.as_result(),
             accepted_by=self.report.accepted_by,
         )
-        return self._finish(start, elected, decision, evidence.elected, [s for s in others if s.name in following])
 
     def _finish(
         self,
@@ -534,33 +547,13 @@ class Procedure:
         following = [n for n in start.acknowledgers if n != elected.name]
         if old is not None:
             following.append(start.old_primary)
-        uuids = {name: s.server_uuid for name, s in states.items()}
         proof = _planned_proof(start, elected, final, self.hands.wall())
-        decision = plan.next_term(
-            start,
-            elected.name,
-            elected.server_uuid,
-            following,
-            self.members,
-            uuids,
-            self.request,
-            proof=proof.zero_loss,
-            run_id=self.journal.run_id,
-        )
+        decision = self._next_term(start, elected, following, states, proof.zero_loss)
         if isinstance(decision, Refusal):
             self._roll_back(start, states, ahead)
             self._refuse(decision)
         self._state_proof(proof)
-        self.journal.write(
-            "promote",
-            elected=elected.name,
-            elected_uuid=elected.server_uuid,
-            received=str(final),
-            start=_start_as_record(start),
-            zero_loss=proof.zero_loss,
-            proof=proof.as_result(),
-            accepted_by="",
-        )
+        self._write_promotion(start, elected, proof)
         rest = [states[n] for n in following if n not in ahead and n != start.old_primary]
         turn = [old] if old is not None else []
         with self._phase("arm"):
@@ -704,17 +697,8 @@ class Procedure:
         for server in followers:
             if server.semi_sync.source_enabled:
                 self.hands.disarm(server.name)
-        decision = plan.next_term(
-            start,
-            elected.name,
-            elected.server_uuid,
-            [s.name for s in followers],
-            self.members,
-            {s.name: s.server_uuid for s in observation.states.values()},
-            self.request,
-            proof=promote["zero_loss"],
-            run_id=self.journal.run_id,
-        )
+        following = [s.name for s in followers]
+        decision = self._next_term(start, elected, following, observation.states, promote["zero_loss"])
         if isinstance(decision, Refusal):
             self._refuse(decision)
         self.journal.write("promote", **{k: v for k, v in promote.items() if k not in ("what", "at")})
