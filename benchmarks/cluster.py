@@ -21,7 +21,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state imp
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology.diagnose import LOSSLESS, Diagnosis, diagnose
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology.observe import Members
 
-from benchmarks import access, keeper
+from benchmarks import access, keeper, writer
 from benchmarks.access import Access
 from benchmarks.errors import BenchmarkError
 from benchmarks.hosts import Hosts
@@ -41,6 +41,7 @@ class Cluster:
     @classmethod
     def open(cls) -> Cluster:
         cluster = cls(access.read(), Hosts())
+        writer.forget()
         cluster.mend()
         cluster._writer_account()
         return cluster

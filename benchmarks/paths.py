@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lab.config import CHECKOUT
+from lab.config import CHECKOUT, load
 
 RESULTS = CHECKOUT / "build" / "bench"
-WORK = RESULTS / "work"
-"""Of one session: how to reach the cluster (with passwords, mode 0700), writers' logs, journals of failovers."""
+WORK = RESULTS / "work" / load().name
+"""Of one lab: how to reach the cluster (with passwords, mode 0700), the last session's writers, journals of failovers: a
+run that was killed is taken up by the next one, in that lab and in no other."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.paths import WORK
 from lab.config import CHECKOUT
 
+_PREFIX = "writer-"
 PROGRAM = CHECKOUT / "roles" / "drill" / "files" / "writer.py"
 KEPT, FRESH, PAUSE_MS = 8, 2, 50
 """Connections that are kept, and that are made for each transaction; pause of each between two transactions. At most
@@ -26,13 +28,19 @@ KEPT, FRESH, PAUSE_MS = 8, 2, 50
 _STOP_SECONDS = 15.0
 
 
+def forget() -> None:
+    """Remove what the writers of earlier sessions left."""
+    for directory in WORK.glob(f"{_PREFIX}*"):
+        shutil.rmtree(directory)
+
+
 class Writer:
     """``with Writer(access) as writer: ...``; its log can be read while it runs and afterwards."""
 
     def __init__(self, reach: Access) -> None:
         if not reach.address:
             raise BenchmarkError("the cluster has no virtual address (mysql_ha_vip_addresses): deploy site.yml first")
-        self._directory = Path(tempfile.mkdtemp(prefix="writer-", dir=WORK))
+        self._directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=WORK))
         self._log = self._directory / "log.jsonl"
         self._config = {
             "address": reach.address,
