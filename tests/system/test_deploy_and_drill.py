@@ -18,7 +18,7 @@ HOSTS = ("db1", "db2", "db3", "control1", "app1")
 def secrets() -> list[str]:
     """The lab's passwords, each a canary: long and random, so that any trace of one is a leak."""
     found = [path.read_text().split()[0] for path in sorted((playbooks.STATE / "secrets").iterdir())]
-    assert len(found) >= 6
+    assert len(found) >= 5
     return found
 
 

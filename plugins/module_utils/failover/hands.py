@@ -29,6 +29,9 @@ FREEZE_SECONDS = 8.0
 """STOP REPLICA waits for an attempt to connect that is under way; that ends after replica_net_timeout at the latest
 (``server/settings.py`` allows 8). A receiver whose source is gone without a trace is mostly in such an attempt."""
 
+CONNECT_SECONDS = 5.0
+"""For a receiver to connect: a first attempt may fail, and the next one comes a second later (connect_retry)."""
+
 LOCK_SECONDS = 15
 """Session wait_timeout of the connections that hold the locks: a dead holder's lock is free after that."""
 
@@ -259,6 +262,15 @@ class Hands:
         outcome = in_parallel(work, within=self._deadline * 1.5)
         late = HaError("deadline_exceeded", "not done in time")
         return {n: (v if isinstance(v, HaError) else None if v else late) for n, v in outcome.items()}
+
+    def connected(self, names: Sequence[str]) -> dict[str, Optional[HaError]]:
+        """Wait until the receivers of these servers are connected to whom they follow."""
+
+        def wait(session: Session) -> bool:
+            repoint.wait_connected(session, within=CONNECT_SECONDS)
+            return True
+
+        return self._each(names, wait, CONNECT_SECONDS)
 
     # --- promoting ---------------------------------------------------------------------------------------------------
     def leave_source(self, state: ServerState) -> None:

@@ -62,6 +62,7 @@ class Effects(Protocol):
         self, states: Sequence[ServerState], target: Member, *, acknowledge: bool
     ) -> dict[str, Optional[HaError]]: ...
 
+    def connected(self, names: Sequence[str]) -> dict[str, Optional[HaError]]: ...
     def leave_source(self, state: ServerState) -> None: ...
     def arm(self, name: str, k: int) -> None: ...
     def disarm(self, name: str) -> None: ...
@@ -481,6 +482,8 @@ class Procedure:
         try:
             with self._phase("prepare"):
                 self._follow_all([states[n] for n in ahead], self._member(start.target))
+                # A receiver that still has to connect would do so at the cost of the blocked time.
+                _raise_first(self.hands.connected(ahead))
                 self._catch_up(start, target)
             with self._phase("block"):
                 self.hands.close_writes(start.old_primary, self.request.block_budget)
@@ -495,11 +498,8 @@ class Procedure:
 
     def _follow_all(self, states: Sequence[ServerState], target: Member) -> None:
         """:raises HaError: the first failure."""
-        if not states:
-            return
-        for error in self.hands.follow(states, target, acknowledge=True).values():
-            if error:
-                raise error
+        if states:
+            _raise_first(self.hands.follow(states, target, acknowledge=True))
 
     def _catch_up(self, start: Start, target: ServerState) -> None:
         """Before writes are blocked, the target has executed all that it had been sent: what is left is short."""
@@ -784,6 +784,12 @@ def _planned_proof(start: Start, elected: Elected, final: GtidSet, at: float) ->
         missing=(),
         testimony=Testimony(True, ()),
     )
+
+
+def _raise_first(outcome: Mapping[str, Optional[HaError]]) -> None:
+    for error in outcome.values():
+        if error:
+            raise error
 
 
 def _start_as_record(start: Start) -> dict[str, Any]:

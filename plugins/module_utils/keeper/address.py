@@ -266,14 +266,34 @@ def present(vip: Vip, lifetime: Optional[int]) -> None:
 
 
 def absent(vip: Vip) -> bool:
-    """Take the address off the interface, with every prefix length it is there. Returns whether it was there."""
+    """Take the address off the interface, with every prefix length it is there. Returns whether it was there.
+
+    The connections that clients have through it are reset first, while resets can still leave from it.
+    """
     was_there = False
     for link in links(vip.interface):
         for assigned in link.addresses:
             if assigned.address == vip.address:
                 was_there = True
+                end_connections(vip)
                 _remove(vip.interface, assigned)
     return was_there
+
+
+def end_connections(vip: Vip, *, within: float = 0.3) -> bool:
+    """Reset the TCP connections through the address, so that neither side goes on waiting for the other.
+
+    Without it a client waits for its retransmissions, and the server keeps the session with its transaction and its
+    locks. A reset client knows as little of a commit under way as one whose server died: its outcome is unknown.
+
+    :returns: whether the kernel was asked. It is a service to clients; the address goes in any case.
+    """
+    command = ["ss", "--kill", "--no-header", "--tcp", "src", str(vip.address)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=within, check=False)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 def _remove(interface: str, assigned: Assigned) -> None:

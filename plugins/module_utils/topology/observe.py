@@ -8,6 +8,7 @@ late answer is dropped.
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import functools
 import threading
 import time
@@ -139,7 +140,9 @@ class Members:
         def ask(name: str) -> Answer:
             asked_at = time.monotonic()
             try:
-                return read_state(self.session(name), within=max(started + within - time.monotonic(), 0.001))
+                state = read_state(self.session(name), within=max(started + within - time.monotonic(), 0.001))
+                # Connecting is part of the answer.
+                return dataclasses.replace(state, asked_at=asked_at)
             except (ConnectFailed, StatementFailed) as error:
                 return no_answer(name, error, asked_at)
 

@@ -378,6 +378,13 @@ class Hands:
 
         return self._on_each([s.name for s in states], f"follow {target.name}:", work)
 
+    def connected(self, names: Sequence[str]) -> dict[str, Any]:
+        def look(server: Server) -> None:
+            if server.receiver != ON:
+                raise HaError("receiver_not_connected", f"{server.name} is not connected")
+
+        return self._on_each(names, "connected", look)
+
     def leave_source(self, state: ServerState) -> None:
         self._boundary(f"leave_source {state.name}")
         server = self._server(state.name)
