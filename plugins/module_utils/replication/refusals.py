@@ -89,7 +89,7 @@ def _primary(situation: Situation, wish: Wish, primary: Optional[Primary]) -> It
         yield _reason(
             "several_writable",
             f"writable at the same time: {', '.join(writable)}",
-            "Find out which one the applications used; fence the others (mysql_failover does it); then run again.",
+            "Find out which one the applications used; restart mysqld on the others, which then start read-only; run again.",
             writable=writable,
         )
         return
