@@ -15,7 +15,7 @@ from typing import Any, Iterator, Mapping, NoReturn, Optional, Protocol, Sequenc
 
 from ..errors import HaError
 from ..gtid import GtidSet
-from ..refusal import Refusal
+from ..refusal import Reason, Refusal
 from ..server.state import Member, Observation, ServerState, TermRow
 from ..topology import diagnose as verdicts
 from ..topology import proof as proofs
@@ -138,7 +138,7 @@ class Procedure:
         self.report = Report(journal.run_id, request.mode, accepted_by="")
         self._began = 0.0
         self._frozen: list[str] = []
-        self._testified: Optional[Testimony] = None
+        self._testified: Optional[Carried] = None
 
     # --- the two ways -----------------------------------------------------------------------------------------------
     def run(self) -> Report:
@@ -352,10 +352,12 @@ class Procedure:
                 evidence={"gone_by": start.term.revision, "seen": now.term.revision},
                 next_step="Run again: it is applied now and will be gone by.",
             )
-        held = tuple(now if s.name == elected.name else s for s in plan.held(start, frozen))
+        # Applying may have taken long: who is held is asked again, so that the proof speaks of now.
+        again = self.hands.observe([s.name for s in plan.held(start, frozen)])
+        held = tuple(now if s.name == elected.name else s for s in plan.held(start, again))
         testimony = judge(start.term, now, held)
-        if not testimony.holds and testimony.reasons == ("semi_sync_unobserved",) and self._testified:
-            testimony = self._testified
+        if testimony.reasons == ("semi_sync_unobserved",) and self._testified:
+            testimony = self._testified.for_this(start, now) or testimony
         facts = proofs.gather(start.term, now, held, testimony, at=self.hands.wall())
         proof = proofs.prove(start.term, now, held, testimony, facts)
         return Evidence(proof, now, held)
@@ -601,23 +603,27 @@ class Procedure:
         """
         promote = run.last("promote")
         switch = run.last("switch")
-        testimony = run.last("testimony")
-        if testimony:
-            self._testified = proofs.testimony_from_result(testimony["testimony"])
-            self.journal.write("testimony", testimony=testimony["testimony"], of=testimony["of"])
+        carried = run.last("testimony")
+        if carried:
+            self._carry(carried)
         if promote:
             return self._go_forward(run, promote, observation, diagnosis)
-        self.hands.lock(sorted(observation.states), 1, self.request.lock_wait)
+        names = _start_from_record(switch["start"]).acknowledgers if switch else run.stopped_receivers()
+        self._lock_answering(names, observation)
         if switch:
             start = _start_from_record(switch["start"])
             old = observation.states.get(start.old_primary)
             if old and diagnosis.term and diagnosis.term.revision == start.term.revision:
                 states = {n: s for n, s in observation.states.items() if n in switch["ahead"]}
                 self._reopen(start, old, states)
-        elif self._primary_answers(diagnosis):
+        else:
             stopped = [n for n in run.stopped_receivers() if n in observation.states]
-            errors = self.hands.start_receivers(stopped)
-            self.report.notes += [f"{n}: {e.message}" for n, e in errors.items() if e]
+            if self._primary_answers(diagnosis):
+                errors = self.hands.start_receivers(stopped)
+                self.report.notes += [f"{n}: {e.message}" for n, e in errors.items() if e]
+            else:
+                # They stay frozen for this run to go on with; if it is refused, they run again.
+                self._frozen = stopped
         self.hands.release_locks()
         self.journal.close_other(run, "undone")
         self.report.notes.append(f"run {run.run_id} had been interrupted before it promoted anything: undone")
@@ -651,9 +657,12 @@ class Procedure:
         self.report.accepted_by = promote["accepted_by"]
         term = diagnosis.term
         state = observation.states.get(elected.name)
+        if state is not None and state.server_uuid != elected.server_uuid:
+            state = None
         if term and term.revision > start.term.revision:
-            if term.run_id == run.run_id and state is not None:
-                self.hands.lock(sorted(observation.states), 1, self.request.lock_wait)
+            begun = term.primary_uuid == elected.server_uuid and term.revision == start.term.revision + 1
+            if begun and state is not None and state.writable:
+                self._lock_answering(start.acknowledgers, observation)
                 self._describe(term, elected)
                 self._attach_rest(start, term, observation, elected)
                 self.report.changed = True
@@ -661,30 +670,29 @@ class Procedure:
                 report = self._verified(elected, term)
                 self.journal.close_other(run, "finished by a later run")
                 return report
-            self.journal.close_other(run, f"overtaken: term {term.term} is in force")
+            self.journal.close_other(run, f"term {term.term} is in force")
             return None
-        if state is None or state.server_uuid != elected.server_uuid:
-            # Gone before its term row was acknowledged. Its followers are acknowledgers of the old term, so freezing
-            # n - k + 1 of those fences it as it fences the old primary, and the next election counts what it may have
-            # had acknowledged. What the old primary testified was seen by that run; its followers have forgotten it.
-            self._testified = proofs.testimony_from_result(promote["proof"]["testimony"])
-            self.journal.write("testimony", testimony=promote["proof"]["testimony"], of=run.run_id)
-            self.journal.close_other(run, f"{elected.name} was lost before its term began")
-            self.report.notes.append(f"run {run.run_id} had begun to promote {elected.name}, which is gone: elect anew")
-            return None
-        if not elected.received <= state.received:
-            raise HaError(
-                "elected_changed",
-                f"{elected.name} no longer holds what it was elected for",
-                evidence={"lacks": str(elected.received - state.received), "journal": run.path},
-                next_step="Compare the servers by hand.",
-            )
-        self.hands.lock(start.acknowledgers, min(start.locks, len(observation.states)), self.request.lock_wait)
+        self._lock_answering(start.acknowledgers, observation)
         old = observation.states.get(start.old_primary)
-        if start.mode == PLANNED and old is not None and old.writable and not state.writable:
-            # Somebody opened the old primary again: then nothing was promoted, and the switchover starts anew.
+        if state is None or not self._still_holds(start, elected, state, old, observation):
+            # What was proven then need not be so now: receivers may run again, the old primary may have worked on. So
+            # begin again with a freeze. It fences the elected server, too, whose followers are acknowledgers of the old
+            # term. Only what the old primary testified is kept, for those who heard it may have forgotten it.
+            self._carry(
+                {
+                    "testimony": promote["proof"]["testimony"],
+                    "received": promote["received"],
+                    "revision": start.term.revision,
+                    "old_primary_uuid": start.old_primary_uuid,
+                }
+            )
+            if start.mode == PLANNED and old is not None:
+                ahead = {n: s for n, s in observation.states.items() if n in start.acknowledgers}
+                self._reopen(start, old, ahead)
+            self._frozen = [n for n in start.acknowledgers if n in observation.states and start.mode == EMERGENCY]
             self.hands.release_locks()
-            self.journal.close_other(run, "the old primary takes writes")
+            self.journal.close_other(run, f"{elected.name} had not begun to serve")
+            self.report.notes.append(f"run {run.run_id} had begun to promote {elected.name}; begin again")
             return None
         followers = [
             s
@@ -705,6 +713,45 @@ class Procedure:
         self.journal.close_other(run, f"taken up by {self.journal.run_id}")
         self.report.notes.append(f"took up run {run.run_id}, which had begun to promote {elected.name}")
         return self._finish(start, elected, decision, state, followers)
+
+    def _still_holds(
+        self,
+        start: Start,
+        elected: Elected,
+        state: ServerState,
+        old: Optional[ServerState],
+        observation: Observation,
+    ) -> bool:
+        """Whether an interrupted promotion may simply go on.
+
+        Planned: the old primary answers, takes no writes, and has nothing that the elected server lacks. Emergency: the
+        elected server takes writes already, so it has left its source and its followers are made.
+
+        :raises Refused: it takes writes, and so does the old primary, or somebody received more of that one.
+        """
+        if start.mode == PLANNED and not state.writable:
+            return old is not None and not old.writable and old.executed <= state.received
+        if not state.writable:
+            return False
+        beyond = {
+            s.name: str(surplus)
+            for s in observation.states.values()
+            if (surplus := (s.received - state.received).of([start.old_primary_uuid]))
+        }
+        if beyond or (old is not None and old.writable):
+            self._refuse(
+                Refusal(
+                    (
+                        Reason(
+                            "topology_several_writable",
+                            f"{elected.name} takes writes without a term, and {start.old_primary} went on meanwhile",
+                            {"beyond": beyond, "journal": self.journal.path},
+                            "Compare both servers by hand; restart mysqld on the one that is to give way.",
+                        ),
+                    )
+                )
+            )
+        return True
 
     def _attach_rest(self, start: Start, term: TermRow, observation: Observation, elected: Elected) -> None:
         """Members of the new term that do not follow it yet; the promotion itself was done."""
@@ -738,7 +785,25 @@ class Procedure:
         self.report.zero_loss = proof.zero_loss
         self.report.proof = proof.as_result()
 
+    def _carry(self, record: Mapping[str, Any]) -> None:
+        """Take over what an earlier run heard of the old primary; this run may be interrupted as well."""
+        self._testified = Carried(
+            proofs.testimony_from_result(record["testimony"]),
+            GtidSet.parse(record["received"]),
+            record["revision"],
+            record["old_primary_uuid"],
+        )
+        self.journal.write("testimony", **{k: v for k, v in record.items() if k not in ("what", "at")})
+
+    def _lock_answering(self, names: Sequence[str], observation: Observation) -> None:
+        """Every one of these that answers: a run of another host that holds any of them is not disturbed."""
+        answering = sorted(name for name in names if name in observation.states)
+        if answering:
+            self.hands.lock(answering, len(answering), self.request.lock_wait)
+
     def _refuse(self, refusal: Refusal) -> NoReturn:
+        if self._frozen:
+            self._undo_freeze()
         if not self.check_only:
             self.journal.write(END, how="refused", reasons=[r.as_result() for r in refusal.reasons])
         raise Refused(refusal, self.report)
@@ -784,6 +849,21 @@ def _planned_proof(start: Start, elected: Elected, final: GtidSet, at: float) ->
         missing=(),
         testimony=Testimony(True, ()),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Carried:
+    """A testimony heard by an earlier run, and what it testifies about: nothing that was received later."""
+
+    testimony: Testimony
+    received: GtidSet
+    revision: int
+    old_primary_uuid: str
+
+    def for_this(self, start: Start, elected: ServerState) -> Optional[Testimony]:
+        same = self.revision == start.term.revision and self.old_primary_uuid == start.old_primary_uuid
+        covered = elected.received.of([start.old_primary_uuid]) <= self.received
+        return self.testimony if same and covered and self.testimony.heartbeat else None
 
 
 def _raise_first(outcome: Mapping[str, Optional[HaError]]) -> None:

@@ -89,7 +89,7 @@ def _primary(situation: Situation, wish: Wish, primary: Optional[Primary]) -> It
         yield _reason(
             "several_writable",
             f"writable at the same time: {', '.join(writable)}",
-            "Find out which one the applications used; restart mysqld on the others, which then start read-only; run again.",
+            "Find out which one the applications used; restart mysqld on the others, so that they start read-only.",
             writable=writable,
         )
         return

@@ -359,29 +359,84 @@ def test_an_elected_server_that_dies_at_any_moment_is_replaced(tmp_path: Path) -
     assert replaced > 20
 
 
+def old_primary_works_on(cluster: Cluster) -> None:
+    """What site.yml or a person may do between two runs: the old primary lives, whoever still follows it does so."""
+    old = cluster.servers["db1"]
+    old.mysqld, old.writable, old.source_enabled = "running", True, True
+    for server in cluster.servers.values():
+        if server.source == "db1" and server.receiver == OFF:
+            server.receiver = CONNECTING
+    cluster.revive_receivers()
+    cluster.settle_waiting()
+    for _turn in range(3):
+        cluster.commit("db1")
+    cluster.beat("db1")
+
+
+@pytest.mark.parametrize("dies_again", [True, False])
+@pytest.mark.parametrize(("size", "k"), [(3, 1), (5, 2)])
+def test_a_killed_run_is_not_trusted_after_the_old_primary_worked_on(
+    tmp_path: Path, size: int, k: int, dies_again: bool
+) -> None:
+    def make() -> Cluster:
+        return after_crash(size, k)
+
+    request = Request(EMERGENCY)
+    refusals = 0
+    for place in range(boundaries(make, request, tmp_path / "count")):
+        cluster = make()
+        directory = tmp_path / str(place)
+        with pytest.raises(Killed):
+            run(cluster, request, directory, kill_at=place)
+        old_primary_works_on(cluster)
+        if dies_again:
+            cluster.kill("db1")
+        try:
+            report = run(cluster, request if dies_again else Request(PLANNED), directory)
+        except HaError:
+            refusals += 1
+            continue
+        assert cluster.lost(report.new_primary) == [], f"killed at {place}"
+        assert sum(bool(cluster.commit(s.name)) for s in cluster.open_primaries()) <= 1
+    assert refusals < 20
+
+
 # --- the checks can fail --------------------------------------------------------------------------------------------
 def test_mutant_electing_without_freezing_loses_an_acknowledged_transaction(tmp_path: Path) -> None:
     class Careless(Hands):
-        def stop_receivers(self, names):  # type: ignore[no-untyped-def]
-            self.cluster.now += 0.001
-            for name in names:
-                # It says OFF and is not: what a receiver in state Connecting does that nobody stopped.
-                self.cluster.servers[name].receiver = OFF
-            self.pretended = list(names)
-            return dict.fromkeys(names)
+        """One acknowledger is neither followed up nor kept frozen: what a receiver does that nobody really stopped."""
 
+        def follow(self, states, target, *, acknowledge):  # type: ignore[no-untyped-def]
+            self.forgotten = states[0].name
+            return super().follow(states[1:], target, acknowledge=acknowledge)
+
+        def leave_source(self, state):  # type: ignore[no-untyped-def]
+            self.cluster.servers[self.forgotten].receiver = CONNECTING
+            self.cluster.revive_receivers()
+            self.cluster.commit("db1")
+            super().leave_source(state)
+
+    cluster = after_cut(4)
+    journal = Journal(str(tmp_path), "ledger", "mutant")
+    report = Procedure(Careless(cluster), cluster.members, Request(EMERGENCY), journal).run()
+    assert cluster.lost(report.new_primary), "the check saw nothing"
+
+
+def test_a_receiver_that_runs_again_while_the_elected_server_applies_voids_the_proof(tmp_path: Path) -> None:
+    class Thawed(Hands):
         def applied(self, name, gtids, wait):  # type: ignore[no-untyped-def]
             answer = super().applied(name, gtids, wait)
-            other = next(n for n in self.pretended if n != name)
+            other = next(n for n in ("db2", "db3") if n != name)
             self.cluster.servers[other].receiver = CONNECTING
             self.cluster.revive_receivers()
             self.cluster.commit("db1")
             return answer
 
     cluster = after_cut()
-    journal = Journal(str(tmp_path), "ledger", "mutant")
-    report = Procedure(Careless(cluster), cluster.members, Request(EMERGENCY), journal).run()
-    assert cluster.lost(report.new_primary), "the check saw nothing"
+    journal = Journal(str(tmp_path), "ledger", "thawed")
+    with pytest.raises(Refused) as refused:
+        Procedure(Thawed(cluster), cluster.members, Request(EMERGENCY), journal).run()
+    assert refused.value.code == "too_few_frozen"
 
 
 def test_mutant_opening_before_arming_acknowledges_without_an_acknowledger(tmp_path: Path) -> None:
