@@ -388,6 +388,10 @@ class Hands:
         """The first transaction of the new primary. That it returns means that k acknowledgers have it."""
         schema.write_term(self._session(name), row, within=wait)
 
+    def testify(self, name: str, term: int) -> None:
+        """Commit the primary's heartbeat row. That it returns means that k acknowledgers follow it."""
+        schema.write_heartbeat(self._session(name), term, within=CONNECT_SECONDS)
+
     def enable_events(self, name: str) -> tuple[list[str], list[str]]:
         """Events came here disabled by replication; their home is here now. Their definers are kept.
 

@@ -70,6 +70,7 @@ class Effects(Protocol):
     def close_writes(self, name: str, budget: float) -> None: ...
     def executed(self, name: str) -> GtidSet: ...
     def write_term(self, name: str, row: TermRow, wait: float) -> None: ...
+    def testify(self, name: str, term: int) -> None: ...
     def enable_events(self, name: str) -> tuple[list[str], list[str]]: ...
 
 
@@ -643,6 +644,9 @@ class Procedure:
         astray = [s for s in states.values() if not s.follows(start.old_primary_uuid)]
         if astray:
             self.hands.follow(astray, self._member(start.old_primary), acknowledge=True)
+        if not old.writable and old.semi_sync.source_enabled:
+            # While it took no writes its keeper could commit no heartbeat: the last one may be stale by now.
+            self.hands.testify(old.name, start.term.term)
 
     def _go_forward(
         self, run: Unfinished, promote: Mapping[str, Any], observation: Observation, diagnosis: Diagnosis

@@ -41,8 +41,10 @@ class Heart:
             try:
                 schema.write_heartbeat(session, term, within=30)
             except HaError:
-                return
-            self._first.set()
+                if not session.usable:
+                    return
+            else:
+                self._first.set()
             self._stop.wait(0.3)
 
     def stop(self) -> None:

@@ -431,6 +431,11 @@ class Hands:
         self.cluster.beat(name)  # the same transaction, in truth
         self._boundary(f"wrote_term {name}")
 
+    def testify(self, name: str, term: int) -> None:
+        self._boundary(f"testify {name}")
+        if not self.cluster.beat(name):
+            self.cluster.settle_waiting()
+
     def enable_events(self, name: str) -> tuple[list[str], list[str]]:
         self._boundary(f"enable_events {name}")
         return [], []
