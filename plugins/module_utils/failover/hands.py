@@ -291,7 +291,10 @@ class Hands:
         repoint.set_acknowledge(session, False, within=within)
 
     def arm(self, name: str, k: int) -> None:
-        """The source side of semi-sync, complete, before any write is possible; read back."""
+        """The source side of semi-sync, complete, before any write is possible.
+
+        What it came to is said by the heartbeat that is committed with the term row.
+        """
         session = self._session(name)
         names = session.dialect
         if names is None:

@@ -16,6 +16,7 @@ from ..server.settings import Drift
 from ..server.state import CONNECTING, OFF, ON, REFUSED, Member, NoAnswer, Observation, ServerState, TermRow
 from . import durability
 from .durability import DurabilityStatement
+from .testimony import FRESH_WITHIN
 
 # --- verdicts for one server -----------------------------------------------------------------------------------------
 PRIMARY = "primary"
@@ -383,6 +384,6 @@ def uncertain(
         if d.safety and any(m.name == s.name for m in term.members)
     ]
     beat = next((b for b in primary.heartbeats if b.server_uuid == primary.server_uuid), None)
-    if beat is None or primary.clock - beat.written_at > 3.0:
+    if beat is None or primary.clock - beat.written_at > FRESH_WITHIN:
         doubts.append(f"{primary.name} writes no heartbeat: its keeper does not run, or commits hang")
     return doubts
