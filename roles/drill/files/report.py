@@ -24,7 +24,8 @@ The drill's document, a JSON object; a key that is absent is an observation that
                              "reasons" [text or {code, message}], "override_by" or "accepted_by"}
     checker                 the checker's output, or "checker_file", its path
     observer_file           path of the observer's JSON lines
-    rejoin                  {"how", "errant" (GTID set, "" for none), "archive" {"path", "manifest" {"gtid_set", ...}}}
+    rejoin                  {"how", "errant" (GTID set, "" for none), "archive" {"path", "manifest" {"found", ...}}}
+                             found: GTID set that the archive's own manifest names
     address_lease_ms        the stated bound for two holders of one address
 
 Output: report.json (and report.html, made from it alone). Times end in _ms; those of `timeline` and `observation`

@@ -230,7 +230,7 @@ def errant_found_archived_named(drill: Drill) -> Finding:
     archive = drill.rejoin.get("archive") or {}
     if not archive.get("path") or not archive.get("manifest"):
         return Finding(name, False, f"{errant} was found but not archived")
-    named = gtid_text(dig(archive, "manifest", "gtid_set"))
+    named = gtid_text(dig(archive, "manifest", "found"))
     if named is None or normal_gtid_set(named) != normal_gtid_set(errant):
         return Finding(name, False, f"{errant} was found, the archive's manifest names {named or 'nothing'}")
     return Finding(name, True, f"{errant} is archived in {archive['path']} and named by its manifest")

@@ -188,7 +188,7 @@ def document() -> dict[str, Any]:
             "errant": f"{OLD}:24989-24990",
             "archive": {
                 "path": "/var/lib/lossless/archive/db1-term-4",
-                "manifest": {"gtid_set": f"{OLD}:24989-24990", "rows": 4, "written_at": "2026-09-21T13:46:41Z"},
+                "manifest": {"found": f"{OLD}:24989-24990", "missing_gtids": "", "cluster": "ledger"},
             },
         },
         "address_lease_ms": 1500,
@@ -303,7 +303,7 @@ def loss() -> tuple[dict[str, Any], list[dict[str, Any]]]:
     for entry in drill["checker"]["servers"]:
         entry["lost"] = listed(*missing)
     drill["checker"]["deposed"]["acknowledged_after_promotion"] = listed(4294973150, 4294973151)
-    drill["rejoin"]["archive"]["manifest"]["gtid_set"] = f"{OLD}:24989"
+    drill["rejoin"]["archive"]["manifest"]["found"] = f"{OLD}:24989"
     for one in seen:
         if 18 < one["wall"] - ORIGIN < 21:
             one["addresses"][ADDRESS]["macs"] = [OLD_MAC, NEW_MAC]

@@ -94,7 +94,7 @@ def no_errant(document: dict[str, Any], _seen: list[dict[str, Any]]) -> None:
 
 
 def written_otherwise(document: dict[str, Any], _seen: list[dict[str, Any]]) -> None:
-    document["rejoin"]["archive"]["manifest"]["gtid_set"] = f"{OLD.upper()}:24990,\n{OLD}:24989"
+    document["rejoin"]["archive"]["manifest"]["found"] = f"{OLD.upper()}:24990,\n{OLD}:24989"
 
 
 def planned(document: dict[str, Any], _seen: list[dict[str, Any]]) -> None:
@@ -156,7 +156,7 @@ INVARIANTS: list[tuple[str, Mutation, Any]] = [
     ("errant_found_archived_named", put("rejoin", "archive", None), False),
     ("errant_found_archived_named", put("rejoin", "archive", "path", ""), False),
     ("errant_found_archived_named", put("rejoin", "archive", "manifest", {}), False),
-    ("errant_found_archived_named", put("rejoin", "archive", "manifest", "gtid_set", f"{OLD}:24989"), False),
+    ("errant_found_archived_named", put("rejoin", "archive", "manifest", "found", f"{OLD}:24989"), False),
     ("errant_found_archived_named", put("checker", "servers", 2, "not_on_primary", samples.listed(7)), False),
     ("errant_found_archived_named", put("rejoin", None), None),
     ("errant_found_archived_named", put("rejoin", "errant", None), None),
