@@ -263,14 +263,24 @@ class Hands:
         late = HaError("deadline_exceeded", "not done in time")
         return {n: (v if isinstance(v, HaError) else None if v else late) for n, v in outcome.items()}
 
-    def connected(self, names: Sequence[str]) -> dict[str, Optional[HaError]]:
-        """Wait until the receivers of these servers are connected to whom they follow."""
+    def connected(self, names: Sequence[str], enough: Optional[int] = None) -> dict[str, Optional[HaError]]:
+        """Wait until the receivers of these servers are connected to whom they follow.
 
-        def wait(session: Session) -> bool:
-            repoint.wait_connected(session, within=CONNECT_SECONDS)
+        :param enough: of how many; all of them by default. Who is late or ill does not hold up the others.
+        :returns: None for who is connected, what is in the way for the others.
+        """
+        deadline = repoint.Deadline(CONNECT_SECONDS)
+
+        def look(session: Session) -> bool:
+            repoint.require_connected(session, within=self._deadline)
             return True
 
-        return self._each(names, wait, CONNECT_SECONDS)
+        while True:
+            outcome = self._each(names, look)
+            count = len([error for error in outcome.values() if error is None])
+            if count >= (len(names) if enough is None else enough) or deadline.over:
+                return outcome
+            time.sleep(repoint.POLL_EVERY)
 
     # --- promoting ---------------------------------------------------------------------------------------------------
     def leave_source(self, state: ServerState) -> None:

@@ -12,11 +12,11 @@ from typing import Any, Mapping, Optional, Sequence, Union
 
 from ..gtid import GtidSet, union
 from ..refusal import Reason, Refusal
-from ..server.state import OFF, ON, Member, Observation, ServerState, TermRow
+from ..server.state import ON, Member, Observation, ServerState, TermRow
 from ..topology import diagnose as verdicts
 from ..topology import durability
 from ..topology.diagnose import Diagnosis
-from ..topology.proof import PROVEN, Proof
+from ..topology.proof import PROVEN, Proof, not_held
 
 PLANNED, EMERGENCY = "planned", "emergency"
 AUTO = "auto"
@@ -330,19 +330,12 @@ def silence_window(start: Start, observation: Observation) -> float:
 def held(start: Start, observation: Observation) -> tuple[ServerState, ...]:
     """The registered acknowledgers that can not receive or acknowledge anything of the old primary any more."""
     names = registered_names(start.term, observation)
-    return tuple(
-        state
-        for name, state in sorted(observation.states.items())
-        if name in names
-        and (
-            state.receiver is None
-            or state.receiver.state == OFF
-            or (state.receiver.source_uuid not in ("", start.old_primary_uuid) and state.receiver.state == ON)
-        )
-    )
+    return tuple(state for name, state in sorted(observation.states.items()) if name in names and not not_held(state))
 
 
-def enough_held(start: Start, servers: Sequence[ServerState], request: Request) -> Optional[Refusal]:
+def enough_held(start: Start, observation: Observation, request: Request) -> Optional[Refusal]:
+    """Whether at least n - k + 1 of the registered acknowledgers are held; who is not, and why, is said."""
+    servers = held(start, observation)
     count = len({s.server_uuid for s in servers})
     if count >= start.required or (servers and request.accept_data_loss):
         return None
@@ -352,6 +345,11 @@ def enough_held(start: Start, servers: Sequence[ServerState], request: Request) 
             f"{count} of {start.term.n} registered acknowledgers could be held; {start.required} are needed",
             "Nothing was promoted and the receivers run again. Bring back one more acknowledger, then run again.",
             held=[s.name for s in servers],
+            not_held={
+                name: not_held(observation.states[name]) if name in observation.states else "it does not answer"
+                for name in start.acknowledgers
+                if name not in {s.name for s in servers}
+            },
             required=start.required,
         )
     )
@@ -491,6 +489,30 @@ def next_term(
         reason=f"{start.mode}: {start.old_primary} to {elected}",
     )
     return NextTerm(row, tuple(notes))
+
+
+def enough_follow(
+    elected: Elected, row: TermRow, following: Sequence[str], ill: Mapping[str, str]
+) -> Optional[Refusal]:
+    """Before the elected server takes writes: with fewer than k behind it, it could acknowledge nothing.
+
+    Nothing has to be undone: who follows it already received no more than it did, and a later run begins with a freeze.
+
+    :param ill: why the others do not follow, by name.
+    """
+    if len(following) >= row.k:
+        return None
+    return _refuse(
+        _reason(
+            "too_few_followers",
+            f"{len(following)} servers follow {elected.name}, which waits for {row.k}: it was not promoted"
+            + "".join(f"; {name}: {why}" for name, why in ill.items()),
+            "Mend what keeps them from following, then run again: what was begun is in the journal.",
+            following=list(following),
+            ill=dict(ill),
+            k=row.k,
+        )
+    )
 
 
 def may_promote(proof: Proof, request: Request) -> Optional[Refusal]:

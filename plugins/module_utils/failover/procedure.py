@@ -62,7 +62,7 @@ class Effects(Protocol):
         self, states: Sequence[ServerState], target: Member, *, acknowledge: bool
     ) -> dict[str, Optional[HaError]]: ...
 
-    def connected(self, names: Sequence[str]) -> dict[str, Optional[HaError]]: ...
+    def connected(self, names: Sequence[str], enough: Optional[int] = None) -> dict[str, Optional[HaError]]: ...
     def leave_source(self, state: ServerState) -> None: ...
     def arm(self, name: str, k: int) -> None: ...
     def disarm(self, name: str) -> None: ...
@@ -270,7 +270,7 @@ class Procedure:
                     self.report.notes.append(f"{name}: {error.message}")
             self.hands.keep_locks()
             after = self.hands.observe(list(start.acknowledgers))
-            refusal = plan.enough_held(start, plan.held(start, after), self.request)
+            refusal = plan.enough_held(start, after, self.request)
             if refusal:
                 self._undo_freeze()
                 self._refuse(refusal)
@@ -436,10 +436,13 @@ class Procedure:
             for name, error in attached.items():
                 if error:
                     self.report.notes.append(f"{name} does not follow yet: {error.message}")
+            behind = [name for name, error in attached.items() if not error]
+            _require_behind(elected, decision.row, attached)
         with self._phase("arm"):
-            if not state.writable:
-                self.hands.leave_source(state)
+            self.hands.leave_source(state)
             self.hands.arm(elected.name, decision.row.k)
+            # They have had the time of arming to connect; the first commit would wait for them in any case.
+            _require_behind(elected, decision.row, self.hands.connected(behind, decision.row.k))
         with self._phase("open"):
             self.hands.open_writes(elected.name)
         with self._phase("term"):
@@ -567,6 +570,8 @@ class Procedure:
         early = len(ahead) < decision.row.k
         if early:
             self._turn_around(start, turn, rest, elected)
+            behind = [n for n in following if n in states]
+            _require_behind(elected, decision.row, self.hands.connected(behind, decision.row.k))
         with self._phase("open"):
             self.hands.open_writes(elected.name)
         with self._phase("term"):
@@ -868,6 +873,14 @@ class Carried:
         same = self.revision == start.term.revision and self.old_primary_uuid == start.old_primary_uuid
         covered = elected.received.of([start.old_primary_uuid]) <= self.received
         return self.testimony if same and covered and self.testimony.heartbeat else None
+
+
+def _require_behind(elected: Elected, row: TermRow, outcome: Mapping[str, Optional[HaError]]) -> None:
+    """:raises HaError: ``too_few_followers``, with what is in the way for each."""
+    ill = {name: error.message for name, error in outcome.items() if error}
+    refusal = plan.enough_follow(elected, row, [name for name in outcome if name not in ill], ill)
+    if refusal:
+        raise refusal.as_error()
 
 
 def _raise_first(outcome: Mapping[str, Optional[HaError]]) -> None:

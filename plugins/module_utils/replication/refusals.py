@@ -274,7 +274,7 @@ def _server(situation: Situation, wish: Wish, member: Member, state: ServerState
             member=state.name,
             filters=list(filters),
         )
-    others = [name for name in state.channels if name]
+    others = list(state.other_channels)
     if others:
         yield _reason(
             "other_channels",

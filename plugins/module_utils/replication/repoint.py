@@ -55,6 +55,11 @@ class Threads:
     def unapplied(self) -> GtidSet:
         return self.retrieved - self.executed
 
+    @property
+    def connected(self) -> bool:
+        """It reads ON a moment before it knows whom it reached."""
+        return self.receiver == ON and bool(self.source_uuid)
+
 
 class Deadline:
     """Seconds that are left of ``within``."""
@@ -124,20 +129,24 @@ def _until(
         if holds(threads):
             return threads
         if deadline.over:
-            raise HaError(
-                code,
-                f"{session.name}: {message} within {deadline.within:g} s",
-                evidence={
-                    "member": session.name,
-                    "receiver": threads.receiver,
-                    "receiver_error": threads.receiver_message,
-                    "applier": threads.applier,
-                    "applier_error": threads.applier_message,
-                    "unapplied": str(threads.unapplied),
-                },
-                next_step=next_step,
-            )
+            raise _not_so(session, threads, code, f"{message} within {deadline.within:g} s", next_step)
         time.sleep(POLL_EVERY)
+
+
+def _not_so(session: Session, threads: Threads, code: str, message: str, next_step: str) -> HaError:
+    return HaError(
+        code,
+        f"{session.name}: {message}",
+        evidence={
+            "member": session.name,
+            "receiver": threads.receiver,
+            "receiver_error": threads.receiver_message,
+            "applier": threads.applier,
+            "applier_error": threads.applier_message,
+            "unapplied": str(threads.unapplied),
+        },
+        next_step=next_step,
+    )
 
 
 def stop_receiver(session: Session, *, within: float) -> Threads:
@@ -217,17 +226,31 @@ def wait_executed(session: Session, wanted: Optional[GtidSet] = None, *, within:
 def wait_connected(session: Session, source_uuid: str = "", *, within: float) -> Threads:
     """Wait until the receiver is connected.
 
-    :param source_uuid: to that very server. A receiver reads ON a moment before it knows whom it reached.
+    :param source_uuid: to that very server.
     :raises HaError: ``receiver_not_connected`` with the receiver's own error.
     """
     return _until(
         session,
-        lambda seen: seen.receiver == ON and bool(seen.source_uuid) and source_uuid in ("", seen.source_uuid),
+        lambda seen: seen.connected and source_uuid in ("", seen.source_uuid),
         Deadline(within),
         "receiver_not_connected",
         "the receiver did not connect",
-        "See the receiver's error in the evidence: account, password, TLS, network, or purged transactions.",
+        _SEE_RECEIVER,
     )
+
+
+def require_connected(session: Session, *, within: float) -> Threads:
+    """Look once whether the receiver is connected.
+
+    :raises HaError: ``receiver_not_connected`` with the receiver's own error.
+    """
+    threads = read_threads(session, within=within)
+    if not threads.connected:
+        raise _not_so(session, threads, "receiver_not_connected", "the receiver is not connected", _SEE_RECEIVER)
+    return threads
+
+
+_SEE_RECEIVER = "See the receiver's error in the evidence: account, password, TLS, network, or purged transactions."
 
 
 def _clause(options: dict[str, Any]) -> tuple[str, tuple[Any, ...]]:

@@ -42,7 +42,8 @@ CREATE = (
         wait_count INT UNSIGNED NOT NULL,
         wait_point VARCHAR(16) CHARACTER SET ascii NOT NULL,
         timeout_ms BIGINT UNSIGNED NOT NULL,
-        clients INT UNSIGNED NOT NULL
+        clients INT UNSIGNED NOT NULL,
+        wait_no_replica BOOLEAN NOT NULL
     ) ENGINE=InnoDB""",
 )
 
@@ -51,23 +52,26 @@ SELECT_TERM = f"""SELECT revision, term, primary_uuid, members, k, wait_point, a
     FROM {SCHEMA}.term ORDER BY revision DESC LIMIT 1"""
 
 SELECT_HEARTBEATS = f"""SELECT server_uuid, term, sequence, UNIX_TIMESTAMP(written_at) AS written_at, source_active,
-    no_tx, wait_count, wait_point, timeout_ms, clients FROM {SCHEMA}.heartbeat"""
+    no_tx, wait_count, wait_point, timeout_ms, clients, wait_no_replica FROM {SCHEMA}.heartbeat"""
 
 # One statement reads the semi-sync state and commits it, so a row can not testify to an older moment than its commit.
 WRITE_HEARTBEAT = f"""INSERT INTO {SCHEMA}.heartbeat
-    (server_uuid, term, sequence, written_at, source_active, no_tx, wait_count, wait_point, timeout_ms, clients)
+    (server_uuid, term, sequence, written_at, source_active, no_tx, wait_count, wait_point, timeout_ms, clients,
+        wait_no_replica)
     SELECT @@GLOBAL.server_uuid, %s, 1, NOW(6),
         MAX(IF(VARIABLE_NAME = 'Rpl_semi_sync_source_status', VARIABLE_VALUE = 'ON', 0)),
         MAX(IF(VARIABLE_NAME = 'Rpl_semi_sync_source_no_tx', CAST(VARIABLE_VALUE AS UNSIGNED), 0)),
         @@GLOBAL.rpl_semi_sync_source_wait_for_replica_count, @@GLOBAL.rpl_semi_sync_source_wait_point,
         @@GLOBAL.rpl_semi_sync_source_timeout,
-        MAX(IF(VARIABLE_NAME = 'Rpl_semi_sync_source_clients', CAST(VARIABLE_VALUE AS UNSIGNED), 0))
+        MAX(IF(VARIABLE_NAME = 'Rpl_semi_sync_source_clients', CAST(VARIABLE_VALUE AS UNSIGNED), 0)),
+        @@GLOBAL.rpl_semi_sync_source_wait_no_replica
     FROM performance_schema.global_status
     WHERE VARIABLE_NAME IN
         ('Rpl_semi_sync_source_status', 'Rpl_semi_sync_source_no_tx', 'Rpl_semi_sync_source_clients')
     ON DUPLICATE KEY UPDATE term = VALUES(term), sequence = sequence + 1, written_at = VALUES(written_at),
         source_active = VALUES(source_active), no_tx = VALUES(no_tx), wait_count = VALUES(wait_count),
-        wait_point = VALUES(wait_point), timeout_ms = VALUES(timeout_ms), clients = VALUES(clients)"""
+        wait_point = VALUES(wait_point), timeout_ms = VALUES(timeout_ms), clients = VALUES(clients),
+        wait_no_replica = VALUES(wait_no_replica)"""
 
 INSERT_TERM = f"""INSERT INTO {SCHEMA}.term
     (revision, term, primary_uuid, members, k, wait_point, acknowledgement, no_tx_base, proof, run_id, reason)
@@ -115,6 +119,7 @@ def heartbeat_from_row(row: Mapping[str, Any]) -> Heartbeat:
         wait_point=row["wait_point"],
         timeout_ms=int(row["timeout_ms"]),
         clients=int(row["clients"]),
+        wait_no_replica=bool(row["wait_no_replica"]),
     )
 
 

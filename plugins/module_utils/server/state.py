@@ -140,6 +140,7 @@ class Heartbeat:
     wait_point: str
     timeout_ms: int
     clients: int
+    wait_no_replica: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,6 +186,11 @@ class ServerState:
     def lacks_applied(self) -> GtidSet:
         """Received and not yet executed."""
         return self.receiver.retrieved - self.executed if self.receiver else EMPTY
+
+    @property
+    def other_channels(self) -> tuple[str, ...]:
+        """Channels besides the default one. Nothing here reads what they receive, or whom they acknowledge it to."""
+        return tuple(name for name in self.channels if name)
 
     def follows(self, server_uuid: str) -> bool:
         """Whether this server's receiver is attached, or tries to attach, to that server."""

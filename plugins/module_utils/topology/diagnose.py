@@ -368,6 +368,11 @@ def uncertain(
         doubts.append(f"{primary.name} would stop waiting when its acknowledgers are gone")
     if semi.clients > term.n:
         doubts.append(f"{semi.clients} servers acknowledge, {term.n} are registered")
+    doubts += [
+        f"{s.name} has further replication channels: {', '.join(s.other_channels)}"
+        for s in observation.states.values()
+        if s.other_channels and s.server_uuid in {m.server_uuid for m in term.acknowledgers}
+    ]
     strangers = [
         s.name
         for s in observation.states.values()

@@ -23,7 +23,7 @@ import dataclasses
 from typing import Any, Mapping, Sequence
 
 from ..server.settings import drift
-from ..server.state import OFF, ON, Heartbeat, ServerState, TermRow
+from ..server.state import OFF, Heartbeat, ServerState, TermRow
 from . import durability
 from .testimony import Testimony
 
@@ -113,7 +113,7 @@ def gather(
         if server.server_uuid not in registered:
             continue
         uuid = server.server_uuid
-        if _held(server, term):
+        if not not_held(server):
             state = server.receiver.state if server.receiver else "NONE"
             facts.append(Fact("frozen", uuid, {"receiver": state, "received": str(server.received)}, at))
         if not _unsafe(server, term):
@@ -128,15 +128,19 @@ def gather(
     return tuple(facts)
 
 
-def _held(server: ServerState, term: TermRow) -> bool:
-    """It can neither receive from nor acknowledge to the term's primary.
+def not_held(server: ServerState) -> str:
+    """Why this server may still receive and acknowledge something; empty when it can not.
 
-    A receiver that is only connecting can: whoever answers at that address next may be that primary.
+    A receiver that is only connecting may: whoever answers at that address next may be the old primary. So may one that
+    is connected to a third server, as long as nobody has stopped it. Further channels are not ours: what they received
+    is not looked at, so a server that has any is not counted.
     """
+    if server.other_channels:
+        return f"it has further replication channels: {', '.join(server.other_channels)}"
     receiver = server.receiver
-    if receiver is None or receiver.state == OFF:
-        return True
-    return receiver.state == ON and receiver.source_uuid not in ("", term.primary_uuid)
+    if receiver is not None and receiver.state != OFF:
+        return f"its receiver is {receiver.state}"
+    return ""
 
 
 def _unsafe(server: ServerState, term: TermRow) -> list[str]:
@@ -202,5 +206,6 @@ _TESTIMONY_SENTENCES = {
     "semi_sync_waited_for_fewer": "the primary waited for fewer acknowledgements than the term says",
     "semi_sync_wait_point": "the primary did not wait AFTER_SYNC",
     "semi_sync_time_out_too_short": "the primary's semi-sync time-out would let it stop waiting by itself",
+    "semi_sync_gives_up_without_replicas": "the primary would have stopped waiting once too few replicas were attached",
     "semi_sync_unregistered_acknowledger": "more servers acknowledged than are registered, so n is not known",
 }

@@ -96,6 +96,8 @@ def _degraded(term: TermRow, beat: Heartbeat) -> Sequence[str]:
         reasons.append("semi_sync_wait_point")
     if beat.timeout_ms < min(SMALLEST_TIMEOUT_MS, MAXIMUM_TIMEOUT_MS):
         reasons.append("semi_sync_time_out_too_short")
+    if not beat.wait_no_replica:
+        reasons.append("semi_sync_gives_up_without_replicas")
     if beat.clients > term.n:
         reasons.append("semi_sync_unregistered_acknowledger")
     return reasons

@@ -70,6 +70,8 @@ class Server:
     source_enabled: bool = False
     wait_count: int = 1
     replica_enabled: bool = False
+    locked_out: bool = False
+    """no source lets its receiver in"""
     no_tx: int = 0
     last_queued_at: float = 0.0
     last_queued_committed_at: float = 0.0
@@ -148,6 +150,7 @@ class Cluster:
             "AFTER_SYNC",
             settings.MAXIMUM_TIMEOUT_MS,
             len([s for s in self.followers(name) if s.replica_enabled]),
+            True,
         )
         return self.commit(name, beat)
 
@@ -165,7 +168,7 @@ class Cluster:
         """A receiver that tries to connect reaches its source when that lives."""
         for server in self.servers.values():
             source = self.servers.get(server.source)
-            if server.receiver != CONNECTING or source is None or source.mysqld != "running":
+            if server.receiver != CONNECTING or source is None or source.mysqld != "running" or server.locked_out:
                 continue
             server.receiver = ON
             missing = source.executed
@@ -378,9 +381,9 @@ class Hands:
 
         return self._on_each([s.name for s in states], f"follow {target.name}:", work)
 
-    def connected(self, names: Sequence[str]) -> dict[str, Any]:
+    def connected(self, names: Sequence[str], enough: Optional[int] = None) -> dict[str, Any]:
         def look(server: Server) -> None:
-            if server.receiver != ON:
+            if server.receiver != ON or server.locked_out:
                 raise HaError("receiver_not_connected", f"{server.name} is not connected")
 
         return self._on_each(names, "connected", look)

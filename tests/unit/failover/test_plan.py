@@ -259,7 +259,7 @@ def test_one_server_under_two_names_is_not_two_acknowledgers() -> None:
     refusal = ask(EMERGENCY, seen)
     assert isinstance(refusal, Refusal)
     assert refusal.codes == ("too_few_acknowledgers",)
-    held = [frozen(T, 2), dataclasses.replace(frozen(T, 2), name="db22")]
+    held = observe(frozen(T, 2), dataclasses.replace(frozen(T, 2), name="db22"), members=(member(2), member(22)))
     assert plan.enough_held(begun(), held, Request(EMERGENCY)) is not None
 
 
@@ -285,6 +285,7 @@ def test_every_refusal_code_has_a_situation() -> None:
 LATER_CODES = {
     "primary_alive_elsewhere",
     "too_few_frozen",
+    "too_few_followers",
     "every_candidate_errant",
     "diverged",
     "no_able_candidate",
@@ -342,11 +343,13 @@ def test_silence_has_to_last_for_more_than_two_heartbeats(periods: tuple[float, 
             {"receiver": receiver(state=CONNECTING)},
             False,
         ),
-        ("attached to another server", {"receiver": receiver(3)}, True),
+        ("attached to another server, for it could not be stopped", {"receiver": receiver(3)}, False),
         ("connecting to another server: whoever answers there", {"receiver": receiver(3, state=CONNECTING)}, False),
         ("stopped, of another server", {"receiver": receiver(3, state=OFF)}, True),
         ("attached, and it does not say to whom", {"receiver": receiver(source_uuid="")}, False),
         ("connecting, and it was never connected", {"receiver": receiver(source_uuid="", state=CONNECTING)}, False),
+        ("stopped, beside another channel", {"receiver": receiver(state=OFF), "channels": ("", "x")}, False),
+        ("another channel alone", {"receiver": None, "applier": None, "channels": ("x",)}, False),
     ],
 )
 def test_who_is_held(what: str, changes: dict[str, Any], held: bool) -> None:
@@ -376,10 +379,30 @@ def test_servers_that_may_not_acknowledge_are_not_held() -> None:
 )
 def test_enough_are_held_or_a_person_accepts_less_but_never_none(count: int, accepted: str, enough: bool) -> None:
     servers = [frozen(T, number) for number in range(2, 2 + count)]
-    refusal = plan.enough_held(begun(), servers, Request(EMERGENCY, accept_data_loss=accepted))
+    refusal = plan.enough_held(begun(), observe(*servers), Request(EMERGENCY, accept_data_loss=accepted))
     assert (refusal is None) is enough
     if refusal:
         assert refusal.codes == ("too_few_frozen",)
+
+
+def test_who_is_not_held_is_named_with_the_reason() -> None:
+    seen = observe(frozen(T, 2, channels=("", "audit")))
+    refusal = plan.enough_held(begun(), seen, Request(EMERGENCY))
+    assert refusal is not None
+    assert refusal.reasons[0].evidence["not_held"] == {
+        "db2": "it has further replication channels: audit",
+        "db3": "it does not answer",
+    }
+
+
+@pytest.mark.parametrize(("following", "k", "enough"), [((), 1, False), (("db3",), 1, True), (("db3",), 2, False)])
+def test_nobody_is_promoted_with_fewer_than_k_behind_it(following: tuple[str, ...], k: int, enough: bool) -> None:
+    elected = plan.Elected("db2", uuid(2), gtids("1:1"), ())
+    refusal = plan.enough_follow(elected, dataclasses.replace(T, k=k), following, {"db4": "access denied"})
+    assert (refusal is None) is enough
+    if refusal:
+        assert refusal.codes == ("too_few_followers",)
+        assert "db4: access denied" in refusal.reasons[0].message
 
 
 # --- election --------------------------------------------------------------------------------------------------------

@@ -121,6 +121,24 @@ def test_a_broken_applier_gives_way_to_the_next_equal_server(tmp_path: Path) -> 
     assert report.new_primary == "db3"
 
 
+def test_nobody_takes_writes_with_fewer_than_k_behind_it_and_a_second_run_converges(tmp_path: Path) -> None:
+    cluster = after_crash()
+    cluster.servers["db3"].locked_out = True
+    with pytest.raises(HaError) as stopped:
+        run(cluster, Request(EMERGENCY), tmp_path)
+    assert stopped.value.code == "too_few_followers"
+    assert cluster.open_primaries() == []
+    cluster.servers["db3"].locked_out = False
+    check(cluster, run(cluster, Request(EMERGENCY), tmp_path).new_primary)
+
+
+def test_a_writable_server_that_is_elected_leaves_its_source_too(tmp_path: Path) -> None:
+    cluster = after_crash()
+    cluster.servers["db3"].writable = True
+    report = run(cluster, Request(EMERGENCY), tmp_path)
+    assert not cluster.servers[report.new_primary].configured
+
+
 def test_a_live_primary_is_not_deposed_by_an_emergency(tmp_path: Path) -> None:
     with pytest.raises(Refused) as refused:
         run(Cluster(), Request(EMERGENCY), tmp_path)

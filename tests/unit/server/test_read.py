@@ -174,7 +174,7 @@ def test_the_rows_of_our_own_schema() -> None:
     (beat,) = state.heartbeats
     assert (beat.server_uuid, beat.term, beat.sequence, beat.written_at) == (A, 2, 77, 1789999999.8)
     assert (beat.source_active, beat.no_tx, beat.wait_count, beat.clients) == (True, 0, 1, 1)
-    assert (beat.wait_point, beat.timeout_ms) == ("AFTER_SYNC", 4294967295)
+    assert (beat.wait_point, beat.timeout_ms, beat.wait_no_replica) == ("AFTER_SYNC", 4294967295, True)
 
 
 def test_a_bare_server_has_no_plugins_no_source_and_no_rows() -> None:

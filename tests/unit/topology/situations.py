@@ -72,6 +72,7 @@ def beat(row: TermRow, **changes: Any) -> Heartbeat:
         wait_point="AFTER_SYNC",
         timeout_ms=settings.MAXIMUM_TIMEOUT_MS,
         clients=row.n,
+        wait_no_replica=True,
     )
     return dataclasses.replace(said, **changes)
 

@@ -54,6 +54,7 @@ DEGRADED = [
     ({"wait_point": ""}, "semi_sync_wait_point"),
     ({"timeout_ms": 10_000}, "semi_sync_time_out_too_short"),
     ({"timeout_ms": SMALLEST_TIMEOUT_MS - 1}, "semi_sync_time_out_too_short"),
+    ({"wait_no_replica": False}, "semi_sync_gives_up_without_replicas"),
     ({"clients": 4}, "semi_sync_unregistered_acknowledger"),
 ]
 
@@ -84,7 +85,15 @@ def test_what_does_not_weaken_semi_sync_is_no_reason(change: dict[str, Any]) -> 
 
 def test_all_reasons_are_given_at_once() -> None:
     judged = said(
-        term=9, source_active=False, no_tx=99, wait_count=0, wait_point="", timeout_ms=1, clients=9, written_at=NOW - 99
+        term=9,
+        source_active=False,
+        no_tx=99,
+        wait_count=0,
+        wait_point="",
+        timeout_ms=1,
+        wait_no_replica=False,
+        clients=9,
+        written_at=NOW - 99,
     )
     assert set(judged.reasons) == {reason for _change, reason in DEGRADED} | {"semi_sync_unobserved"}
 
