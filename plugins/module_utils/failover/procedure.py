@@ -38,7 +38,7 @@ soon as they have noticed it."""
 
 LET_GO = 0.25
 """Seconds between the new term and turning off semi-sync on the old primary. That statement takes up to a second and
-nobody can read a global variable there meanwhile; the keeper there, who looks every 50 ms, has to see before that its
+nobody can read a global variable there meanwhile; the keeper there, who looks all the time, has to see before that its
 server is read-only, or it holds on to the address for as long."""
 
 

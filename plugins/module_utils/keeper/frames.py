@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import struct
-from typing import Optional, Union
+from typing import Optional, Sequence, Union
 
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
@@ -111,6 +111,11 @@ def claims_filter(address: Address) -> FilterProgram:
         words = struct.unpack("!4I", address.packed)
         tests = [(_LOAD_BYTE, 20, _ICMPV6), (_LOAD_BYTE, 54, _NEIGHBOUR_ADVERTISEMENT)]
         tests += [(_LOAD_WORD, 62 + 4 * place, word) for place, word in enumerate(words)]
+    return all_equal(tests)
+
+
+def all_equal(tests: Sequence[tuple[int, int, int]]) -> FilterProgram:
+    """A program that lets pass the frames in which every loaded value is the expected one: (load, offset, value)."""
     program: list[tuple[int, int, int, int]] = []
     for done, (load, offset, expected) in enumerate(tests):
         to_reject = 2 * (len(tests) - done - 1) + 1

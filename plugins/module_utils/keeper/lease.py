@@ -43,6 +43,11 @@ SLOW_PROBE_EVERY = 0.5
 """Seconds between probes once a stranger has kept the address for longer than any keeper could."""
 
 
+PROBE_COUNTS_FOR = 0.1
+"""Seconds after its end for which a probe that nobody answered may still be taken for an answer: somebody may have
+taken the address meanwhile, and a busy host may be late by some ticks."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Timing:
     """The durations that the lease rests on, in seconds.
@@ -50,10 +55,10 @@ class Timing:
     ``failover_notice``: the shortest silence of a primary after which anything may start to replace it.
     """
 
-    tick: float = 0.05
+    tick: float = 0.02
     heartbeat_interval: float = 0.5
     lease: float = 1.5
-    probe_wait: float = 0.06
+    probe_wait: float = 0.03
     failover_notice: float = 2.0
 
     @property
@@ -300,7 +305,7 @@ def decide(facts: Facts, address: AddressState, timing: Timing) -> Decision:
                 return Decision(WAIT, "stranger_stays", text)
             return Decision(PROBE, "stranger_stays", text)
         return Decision(PROBE, "stranger", text + "; waiting for it to let go")
-    if since is None or since > timing.probe_wait + 2 * timing.tick:
+    if since is None or since > timing.probe_wait + PROBE_COUNTS_FOR:
         return Decision(PROBE, mine.code, mine.text)
     return Decision(TAKE, mine.code, f"{mine.text}, nobody else answered")
 

@@ -58,37 +58,46 @@ def interface_mac(interface: str, net: Path = _NET) -> str:
     return mac
 
 
+def open_packet_socket(interface: str, ethertype: int, program: frames.FilterProgram) -> socket.socket:
+    """A raw socket that never blocks and that receives only the frames that pass the filter.
+
+    :raises HaError: see ``interface_mac``; ``raw_socket_refused`` without CAP_NET_RAW; ``link_failed``.
+    """
+    interface_mac(interface)
+    steps = b"".join(struct.pack("HBBI", *step) for step in program)
+    buffer = ctypes.create_string_buffer(steps, len(steps))
+    # struct sock_fprog: a count and a pointer, aligned as the C compiler does.
+    fprog = struct.pack("@HP", len(program), ctypes.addressof(buffer))
+    try:
+        # Protocol 0 receives nothing, so no frame slips in before the filter is there.
+        opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    except OSError as error:
+        raise HaError(
+            "raw_socket_refused",
+            f"no raw socket on {interface}: {error.strerror}",
+            evidence={"interface": interface},
+            next_step="Run as root, or with CAP_NET_RAW.",
+        ) from error
+    try:
+        opened.setblocking(False)
+        opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
+        opened.bind((interface, ethertype))
+    except OSError as error:
+        opened.close()
+        raise _wire_failed(interface, error) from error
+    return opened
+
+
 class Wire:
     """One address on one interface, as the link sees it.
 
-    :raises HaError: see ``interface_mac``; ``raw_socket_refused`` without CAP_NET_RAW.
+    :raises HaError: see ``open_packet_socket``.
     """
 
     def __init__(self, interface: str, address: frames.Address) -> None:
         self.interface = interface
         self.address = address
-        interface_mac(interface)
-        program = b"".join(struct.pack("HBBI", *step) for step in frames.claims_filter(address))
-        buffer = ctypes.create_string_buffer(program, len(program))
-        # struct sock_fprog: a count and a pointer, aligned as the C compiler does.
-        fprog = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
-        try:
-            # Protocol 0 receives nothing, so no frame slips in before the filter is there.
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-        except OSError as error:
-            raise HaError(
-                "raw_socket_refused",
-                f"no raw socket on {interface}: {error.strerror}",
-                evidence={"interface": interface},
-                next_step="Run as root, or with CAP_NET_RAW.",
-            ) from error
-        try:
-            self._socket.setblocking(False)
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
-            self._socket.bind((interface, frames.ethertype(address)))
-        except OSError as error:
-            self._socket.close()
-            raise _wire_failed(interface, error) from error
+        self._socket = open_packet_socket(interface, frames.ethertype(address), frames.claims_filter(address))
 
     @property
     def mac(self) -> str:

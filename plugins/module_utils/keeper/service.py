@@ -13,10 +13,10 @@ import selectors
 import signal
 import socket
 import time
-from typing import Any, Optional, Sequence
+from typing import Any, Callable, Optional, Sequence
 
 from ..errors import HaError
-from . import address, config, heartbeat, loop, neighbour, status
+from . import address, config, heartbeat, loop, neighbour, refuse, status
 from .address import Vip
 
 EXIT_CONFIG = 78
@@ -29,16 +29,47 @@ def clock() -> float:
 
 
 class Kernel:
-    """This host's addresses."""
+    """This host's addresses. What is sent to one that is not here is refused, not left unanswered (``refuse``)."""
+
+    def __init__(self, selector: selectors.BaseSelector, say: Callable[[int, str], None]) -> None:
+        self._selector = selector
+        self._say = say
+        self._doors: dict[Vip, refuse.Door] = {}
 
     def present(self, vip: Vip, lifetime: int) -> None:
+        self._close(vip)
         address.present(vip, lifetime)
 
     def absent(self, vip: Vip) -> bool:
-        return address.absent(vip)
+        was_there = address.absent(vip)
+        self._open(vip)
+        return was_there
 
     def has(self, vip: Vip) -> bool:
         return address.find(vip) is not None
+
+    def answer(self, door: refuse.Door) -> None:
+        """Something came for an address that is not here."""
+        if not door.answer():
+            self._close(next(vip for vip, own in self._doors.items() if own is door))
+
+    def _open(self, vip: Vip) -> None:
+        if vip in self._doors:
+            return
+        try:
+            door = refuse.Door(vip.interface, vip.address)
+        except HaError as error:
+            # A service to clients: without it they wait for their time-outs.
+            self._say(status.WARNING, f"{vip}: nobody who still sends here is refused: {error.message}")
+            return
+        self._doors[vip] = door
+        self._selector.register(door, selectors.EVENT_READ, door)
+
+    def _close(self, vip: Vip) -> None:
+        door = self._doors.pop(vip, None)
+        if door is not None:
+            self._selector.unregister(door)
+            door.close()
 
 
 class OpenWhenUsed:
@@ -119,10 +150,11 @@ def run(settings: config.Config) -> None:
     systemd = status.Systemd(os.environ)
     links = {vip: OpenWhenUsed(vip, selector) for vip in settings.addresses}
     notes = heartbeat.Notes(alarm.ring)
+    kernel = Kernel(selector, journal.say)
     world = loop.World(
         clock=clock,
         wall=time.time,
-        kernel=Kernel(),
+        kernel=kernel,
         link=links.__getitem__,
         publish=lambda values: status.write(settings.status_file, values),
         say=journal.say,
@@ -162,7 +194,9 @@ def run(settings: config.Config) -> None:
             if systemd.watchdog_every and not 0 <= now - alive_at < systemd.watchdog_every:
                 alive_at = now
                 systemd.notify("WATCHDOG=1")
-            selector.select(max(until - now, 0.0))
+            for key, _events in selector.select(max(until - now, 0.0)):
+                if isinstance(key.data, refuse.Door):
+                    kernel.answer(key.data)
             alarm.quiet()
         journal.say(status.INFO, f"{alarm.asked_to_stop}: letting go")
         systemd.notify("STOPPING=1")

@@ -29,7 +29,7 @@ def text(**changes: Any) -> str:
 def test_a_good_file_is_read() -> None:
     found = config.parse(text(lease=3, failover_notice=4.0))
     assert [vip.cidr for vip in found.addresses] == ["10.0.0.100/32", "fd00::64/64"]
-    assert (found.timing.lease, found.timing.tick, found.port) == (3.0, 0.05, 33062)
+    assert (found.timing.lease, found.timing.tick, found.port) == (3.0, 0.02, 33062)
     assert found.login.password == "canary"
     assert "canary" not in repr(found)
 

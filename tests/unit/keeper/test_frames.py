@@ -10,6 +10,8 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.keeper import fr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from .bpf import run
+
 MAC = bytes.fromhex("02420a00000b")
 V4 = ipaddress.IPv4Address("10.0.0.100")
 V6 = ipaddress.IPv6Address("fd00::64")
@@ -87,25 +89,6 @@ def test_garbage_is_no_claim_and_no_crash(data: bytes) -> None:
 def test_a_routed_advertisement_is_no_claim() -> None:
     (frame,) = frames.announcements(V6, MAC)
     assert frames.claimed(frame[:21] + b"\x40" + frame[22:]) is None
-
-
-def run(program: frames.FilterProgram, frame: bytes) -> bool:
-    """Classic BPF, as far as it is used; a load beyond the frame rejects it, as in the kernel."""
-    place, accumulator = 0, 0
-    while True:
-        code, if_true, if_false, constant = program[place]
-        place += 1
-        if code in (0x20, 0x30):
-            size = 4 if code == 0x20 else 1
-            if constant + size > len(frame):
-                return False
-            accumulator = int.from_bytes(frame[constant : constant + size], "big")
-        elif code == 0x15:
-            place += if_true if accumulator == constant else if_false
-        elif code == 0x06:
-            return constant != 0
-        else:
-            raise AssertionError(f"unknown instruction {code:#x}")
 
 
 @pytest.mark.parametrize("address", [V4, V6], ids=["ipv4", "ipv6"])

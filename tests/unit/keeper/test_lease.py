@@ -14,6 +14,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.keeper.lease imp
     HOLD,
     NOTHING,
     PROBE,
+    PROBE_COUNTS_FOR,
     RELEASE,
     RENEW,
     TAKE,
@@ -88,11 +89,11 @@ def test_decision_table(facts: Facts, code: str, free: str, held: str) -> None:
     ("address", "action", "code"),
     [
         (AddressState(), PROBE, "lease_young"),
-        (AddressState(probe=Probe(NOW - 0.03)), WAIT, "lease_young"),
+        (AddressState(probe=Probe(NOW - 0.02)), WAIT, "lease_young"),
         (AddressState(probe=Probe(NOW - 0.061)), TAKE, "lease_young"),
         (AddressState(probe=Probe(NOW - 0.17)), PROBE, "lease_young"),
         (AddressState(probe=Probe(NOW + 5.0)), PROBE, "lease_young"),
-        (AddressState(probe=Probe(NOW - 0.03, "02:00"), strange_since=NOW), WAIT, "lease_young"),
+        (AddressState(probe=Probe(NOW - 0.02, "02:00"), strange_since=NOW), WAIT, "lease_young"),
         (AddressState(probe=Probe(NOW - 0.061, "02:00"), strange_since=NOW - 0.1), PROBE, "stranger"),
         (AddressState(probe=Probe(NOW - 0.061, "02:00"), strange_since=NOW - 3.6), WAIT, "stranger_stays"),
         (AddressState(probe=Probe(NOW - 0.51, "02:00"), strange_since=NOW - 3.6), PROBE, "stranger_stays"),
@@ -161,7 +162,7 @@ def test_the_kernel_never_ends_before_the_lease_and_at_most_a_second_after_it(ag
         ({"lease": math.nan}, "lease"),
         ({"tick": 0.6}, "tick"),
         ({"heartbeat_interval": 0.75}, "one late heartbeat"),
-        ({"failover_notice": 1.55}, "failover_notice"),
+        ({"failover_notice": 1.52}, "failover_notice"),
         ({"probe_wait": 1.1}, "probe_wait"),
     ],
 )
@@ -173,7 +174,7 @@ def test_durations_that_do_not_fit_are_refused(changes: dict[str, float], word: 
 
 def test_the_defaults_fit() -> None:
     assert lease.problems(TIMING) == ()
-    assert (TIMING.bound, TIMING.kernel_bound) == (1.55, 3.5)
+    assert (TIMING.bound, TIMING.kernel_bound) == (1.52, 3.5)
 
 
 # --- invariants -------------------------------------------------------------------------------------------------------
@@ -267,7 +268,7 @@ def violated(facts: Facts, address: AddressState, decision: Decision) -> str:
         probe = address.probe
         if address.held or probe is None or probe.stranger:
             return "taken without asking, or from a stranger"
-        if not TIMING.probe_wait - 1e-9 <= now - probe.started_at <= TIMING.probe_wait + 2 * TIMING.tick:
+        if not TIMING.probe_wait - 1e-9 <= now - probe.started_at <= TIMING.probe_wait + PROBE_COUNTS_FOR:
             return "taken on a probe that is not over, or too old"
         if not now - b.sent_at <= TIMING.doubt_after:
             return "taken on a lease that is overdue"
