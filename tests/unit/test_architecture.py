@@ -78,6 +78,7 @@ IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval"})
 # Where waiting is the work: (file, function): why.
 MAY_SLEEP = {
     ("plugins/module_utils/failover/hands.py", "wait"): "the window in which silence is evidence",
+    ("plugins/module_utils/failover/hands.py", "connected"): "receivers that connect",
     ("plugins/module_utils/server/local.py", "_connect"): "a server that starts",
     ("plugins/module_utils/server/local.py", "resume"): "a server whose replication comes back",
     ("plugins/module_utils/server/stop_guard.py", "guard"): "handed in, so that tests do not wait",
