@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 WIDTH = 1120
-LEFT, RIGHT = 92, 14
+LEFT, RIGHT = 124, 14
 """The SVG's width, and its margins for labels, in its own units."""
 
 MARGIN_BEFORE_MS, MARGIN_AFTER_MS = 3000, 4000
@@ -101,6 +101,7 @@ th{font-weight:600;color:var(--soft);font-size:.8rem}
 td.number,th.number{text-align:right}
 table.facts{width:auto;min-width:19rem}table.facts td:first-child{padding-right:2rem;color:var(--soft)}
 table.checks td:nth-child(2){width:33%}
+table.evidence td:first-child,table.evidence td:last-child{white-space:nowrap}
 td.mark{width:8.2rem;white-space:nowrap;font-weight:600}
 .holds{color:var(--good)}.broken{color:var(--bad)}.unseen{color:var(--soft)}
 .mark i{display:inline-block;width:1.35em;height:1.35em;line-height:1.3em;border:1.5px solid currentColor;
@@ -499,7 +500,7 @@ def _lanes(seen: dict[str, Any], scale: Scale, top: float) -> tuple[str, float]:
     drawn, y = [], top
     for name, stretches, style in rows:
         drawn.append(
-            f'<text class="strong" x="{LEFT - 8}" y="{y + 12}" text-anchor="end">{text(_short(name, 13))}</text>'
+            f'<text class="strong" x="{LEFT - 8}" y="{y + 12}" text-anchor="end">{text(_short_middle(name, 16))}</text>'
         )
         for begin, end, state in stretches:
             if end < scale.begin or begin > scale.end:
@@ -533,6 +534,12 @@ def _holder_style(state: str) -> str:
 
 def _short(value: str, length: int) -> str:
     return value if len(value) <= length else value[: length - 1] + "\u2026"
+
+
+def _short_middle(value: str, length: int) -> str:
+    """For addresses, whose end tells them apart."""
+    half = length // 2
+    return value if len(value) <= length else value[: length - half - 1] + "\u2026" + value[-half:]
 
 
 LEGEND = (
@@ -658,7 +665,7 @@ def _evidence(evidence: list[Any]) -> str:
         )
     if not rows:
         return "<p>No evidence was cited.</p>"
-    table = _table(("Claim", "Server", "It said", "At"), rows)
+    table = _table(("Claim", "Server", "It said", "At"), rows, "evidence")
     return table if len(rows) <= SHORT_EVIDENCE else f"<details><summary>{len(rows)} facts</summary>{table}</details>"
 
 
