@@ -14,6 +14,7 @@ from tests.system import playbooks
 SCENARIOS: dict[str, Any] = yaml.safe_load((playbooks.ROOT / "playbooks" / "vars" / "drill_scenarios.yml").read_text())[
     "drill_scenarios"
 ]
+LEAVES_A_SURPLUS = {"primary_isolated"}
 MUST_FAIL = {"semisync_off_on_purpose"}
 
 
@@ -35,6 +36,8 @@ def test_drill(scenario: str) -> None:
     status, report, output = drill(scenario)
     assert status == 0 and report["verdict"] == "pass", playbooks.end(output)
     assert report["lost"] == 0
+    if scenario in LEAVES_A_SURPLUS:
+        assert report["errant"] and report["archive"]["manifest"]["found"], "commits were waiting when it was cut off"
 
 
 @pytest.mark.parametrize("scenario", sorted(MUST_FAIL))
