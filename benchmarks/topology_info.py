@@ -86,9 +86,9 @@ class _Timed(Members):
         super().__init__(members, cluster.access.monitor, connect_within=_WITHIN)
         self.turned_to: dict[str, float] = {}
 
-    def session(self, name: str, *, reconnect: bool = True) -> Session:
+    def session(self, name: str) -> Session:
         self.turned_to.setdefault(name, time.monotonic())
-        return super().session(name, reconnect=reconnect)
+        return super().session(name)
 
 
 def _ask(cluster: Cluster, members: Sequence[Member]) -> _Look:

@@ -291,6 +291,14 @@ def test_every_asserted_setting_has_a_row() -> None:
     assert not asserted - documented, f"docs/safety.md lacks: {', '.join(sorted(asserted - documented))}"
 
 
+@pytest.mark.parametrize("page", ["docs/safety.md", "docs/runbook.md", "docs/refusals.md"])
+def test_the_time_after_which_a_dead_runs_lock_falls_is_the_same_everywhere(page: str) -> None:
+    source = (PLUGINS / "module_utils/topology/locks.py").read_text(encoding="utf-8")
+    (seconds,) = re.findall(r"^LOCK_SECONDS = (\d+)$", source, re.MULTILINE)
+    said = re.findall(r"dead run(?:'s)?\s+(?:lock )?falls?\s+after\s+(\d+)\s+s", text_of(page))
+    assert said == [seconds]
+
+
 # --- variables -------------------------------------------------------------------------------------------------------
 
 _VARIABLE = re.compile(r"(?<![\w./-])mysql_ha_[a-z0-9_]+")

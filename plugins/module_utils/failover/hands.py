@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What a failover does to the servers: one effect each, every one with a deadline, all on the connections that hold
-the locks.
+"""What a failover does to the servers: one effect each, every one with a deadline; on a member that is locked, on the
+connection that holds its lock.
 
 ``procedure.py`` knows only these verbs; the unit tests put a simulated cluster behind the same verbs and interrupt
 the procedure between any two of them. Nothing here decides.
@@ -22,7 +22,7 @@ from ..server.accounts import replication_user
 from ..server.session import Session, StatementFailed, identifier
 from ..server.settings import MAXIMUM_TIMEOUT_MS
 from ..server.state import Member, Observation, ServerState, TermRow
-from ..topology.locks import lock_name
+from ..topology.locks import KEEP_EVERY, Locks
 from ..topology.observe import Members, in_parallel
 
 FREEZE_SECONDS = 8.0
@@ -31,9 +31,6 @@ FREEZE_SECONDS = 8.0
 
 CONNECT_SECONDS = 5.0
 """For a receiver to connect: a first attempt may fail, and the next one comes a second later (connect_retry)."""
-
-LOCK_SECONDS = 15
-"""Session wait_timeout of the connections that hold the locks: a dead holder's lock is free after that."""
 
 _TIMED_OUT_LOCK = 1205
 _INTERRUPTED = 1317
@@ -57,8 +54,7 @@ class Hands:
         self._members = members
         self._login = login
         self._deadline = deadline
-        self._lock_name = lock_name(cluster)
-        self._locked: list[str] = []
+        self._locks = Locks(members, cluster, within=deadline)
 
     # --- seeing ------------------------------------------------------------------------------------------------------
     def clock(self) -> float:
@@ -71,14 +67,17 @@ class Hands:
         return self._members.observe(names, within=self._deadline)
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, for a window in which silence is evidence. The locks stay alive."""
+        """Let time pass, for a window in which silence is evidence; as long as the locks are held.
+
+        :raises HaError: ``lock_lost``.
+        """
         ends = time.monotonic() + seconds
         while True:
             left = ends - time.monotonic()
             if left <= 0:
                 return
             self.keep_locks()
-            time.sleep(min(left, LOCK_SECONDS / 4))
+            time.sleep(min(left, KEEP_EVERY))
 
     def blockers(self, name: str, older_than: float) -> list[dict[str, Any]]:
         """Transactions of applications that have been open for longer than that many seconds."""
@@ -96,84 +95,32 @@ class Hands:
 
     # --- locks -------------------------------------------------------------------------------------------------------
     def lock(self, names: Sequence[str], required: int, wait: float) -> list[str]:
-        """Take the cluster's advisory lock on these members.
+        """Take the cluster's advisory lock on these members. From here on, all that is done to one of them is done on
+        the connection that holds its lock.
 
         :param wait: seconds to wait for it, whole.
         :raises HaError: ``locked`` with who holds it, when fewer than ``required`` could be taken; those taken are
             released.
         """
-
-        def take(session: Session) -> tuple[bool, str]:
-            row = session.one("SELECT GET_LOCK(%s, %s) AS got", (self._lock_name, int(wait)), within=wait + 2)
-            return int(row.get("got") or 0) == 1, "" if row.get("got") else self._holder(session)
-
-        outcome = self._members.on_each(names, take, within=wait + 2)
-        holders: dict[str, str] = {}
-        for name, result in outcome.items():
-            if isinstance(result, tuple):
-                if result[0]:
-                    self._locked.append(name)
-                else:
-                    holders[name] = result[1]
-        if len(self._locked) >= required:
-            return list(self._locked)
-        self.release_locks()
-        raise HaError(
-            "locked",
-            f"another run is at work on this cluster: {'; '.join(f'{n}: {h}' for n, h in sorted(holders.items()))}"
-            if holders
-            else "too few members could be locked",
-            evidence={"lock": self._lock_name, "required": required, "holders": holders},
-            next_step="Wait for the other run to end (its lock falls some seconds after it dies), then run again.",
-        )
-
-    def _holder(self, session: Session) -> str:
-        row = session.one(
-            "SELECT p.ID AS thread, p.USER AS user, p.HOST AS host, a.ATTR_VALUE AS program"
-            " FROM performance_schema.processlist p LEFT JOIN performance_schema.session_account_connect_attrs a"
-            " ON a.PROCESSLIST_ID = p.ID AND a.ATTR_NAME = 'program_name'"
-            " WHERE p.ID = IS_USED_LOCK(%s)",
-            (self._lock_name,),
-            within=self._deadline,
-        )
-        if not row:
-            return "released meanwhile"
-        return f"{row['program'] or 'unknown program'} as {row['user']} from {row['host']} (thread {row['thread']})"
+        return self._locks.take(names, required, wait=int(wait))
 
     def keep_locks(self) -> None:
-        """Prove that every lock is still held; the connection is its holder.
+        """Prove that every lock is still held.
 
         :raises HaError: ``lock_lost``.
         """
-
-        def mine(session: Session) -> bool:
-            row = session.one(
-                "SELECT IS_USED_LOCK(%s) = CONNECTION_ID() AS mine", (self._lock_name,), within=self._deadline
-            )
-            return bool(row.get("mine"))
-
-        work = {n: (lambda n=n: mine(self._members.session(n, reconnect=False))) for n in self._locked}
-        lost = [name for name, kept in in_parallel(work, within=self._deadline).items() if kept is not True]
-        if lost:
-            raise HaError(
-                "lock_lost",
-                f"the lock on {', '.join(lost)} is gone",
-                evidence={"members": lost},
-                next_step="Run again: what was begun is in the journal and will be taken up.",
-            )
+        self._locks.check()
 
     def release_locks(self) -> None:
         """Let the locks go. A connection that is gone has let go already."""
-        self._members.on_each(
-            self._locked,
-            lambda s: s.execute("DO RELEASE_LOCK(%s)", (self._lock_name,), within=self._deadline),
-            within=self._deadline,
-        )
-        self._locked.clear()
+        self._locks.release()
 
     def _session(self, name: str) -> Session:
-        """A member's connection; the one that holds its lock, if it holds one."""
-        return self._members.session(name, reconnect=name not in self._locked)
+        """A member's connection; the one that holds its lock, if it is locked, and no other.
+
+        :raises StatementFailed: ``lock_lost`` when that one is gone.
+        """
+        return self._members.session(name)
 
     def _each(
         self, names: Sequence[str], work: Callable[[Session], Any], within: Optional[float] = None

@@ -13,7 +13,7 @@ from ..errors import HaError
 from ..server.session import Login
 from ..server.state import Member
 from ..topology.observe import Members
-from .hands import LOCK_SECONDS, Hands, ReplicationLogin
+from .hands import Hands, ReplicationLogin
 from .journal import Journal
 from .plan import Request
 from .procedure import Procedure, Report
@@ -45,7 +45,7 @@ def fail_over(
     pool = Members(
         members,
         login,
-        settings={"wait_timeout": LOCK_SECONDS, "lock_wait_timeout": 1},
+        settings={"lock_wait_timeout": 1},
         connect_within=request.deadline,
         program=f"lossless.mysql_ha {run_id} on {socket.gethostname()} pid {os.getpid()}",
     )

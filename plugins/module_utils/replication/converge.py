@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import os
+import socket
 import time
 import uuid
 from typing import Any, Optional, Sequence
@@ -15,9 +17,10 @@ from typing import Any, Optional, Sequence
 from ..errors import HaError
 from ..refusal import Refusal
 from ..server import settings
-from ..server.session import Login, Session
+from ..server.session import PROGRAM, Login, Session
 from ..server.state import ON, Member, ServerState
-from ..topology import durability, locks
+from ..topology import durability
+from ..topology.locks import Locks
 from ..topology.observe import Members
 from . import predict
 from .facts import read_facts
@@ -27,6 +30,9 @@ from .situation import ServerFacts, Situation, Wish, find_primary
 
 REPEATS = 3
 """How often the very same step is tried: more often means that it has no effect."""
+
+REGAIN_SECONDS = 5
+"""To wait for the lock on a server that has restarted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +110,7 @@ def _act(looker: _Looker, wish: Wish, means: Means, before: Situation, locked: _
     run_id = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:8]}"
     try:
         while True:
+            locked.regain()
             situation = looker.look()
             decision = next_step(situation, wish)
             if isinstance(decision, Refusal):
@@ -128,7 +135,9 @@ def _act(looker: _Looker, wish: Wish, means: Means, before: Situation, locked: _
                 )
             locked.check()
             started = time.monotonic()
-            procedure = Procedure(looker.pool, wish, means, run_id=run_id, before_restart=locked.forgo)
+            procedure = Procedure(
+                looker.pool, wish, means, run_id=run_id, before_restart=locked.forgo, still_locked=locked.check
+            )
             procedure.do(decision, situation)
             done.append(_as_dict(decision, time.monotonic() - started))
     except HaError as error:
@@ -200,47 +209,60 @@ class _Looker:
 
 
 class _Locked:
-    """The cluster's lock for one run: on the primary, and on enough acknowledgers to meet any failover."""
+    """The cluster's lock for one run, on all members that answer: so no failover can hold enough of them meanwhile.
+
+    On connections of its own. Those that act are replaced when a clone restarts a server, and closed when a look is not
+    answered in time; neither must cost the lock of a server that is well. What acts without the lock's connection asks
+    for the lock right before each step, and again after each long wait.
+    """
 
     def __init__(
         self, looker: _Looker, cluster: str, situation: Situation, login: Login, connect_timeout: float
     ) -> None:
         members = [m for m in looker.pool.members if m.name in situation.observation.states]
-        pool = Members(members, login, settings={"wait_timeout": locks.LOCK_SECONDS}, connect_within=connect_timeout)
-        self._locks = locks.Locks(pool, cluster, within=connect_timeout + 1)
+        self._pool = Members(
+            members,
+            login,
+            connect_within=connect_timeout,
+            program=f"{PROGRAM} convergence on {socket.gethostname()} pid {os.getpid()}",
+        )
+        self._locks = Locks(self._pool, cluster, within=connect_timeout + 1)
         self._names = [m.name for m in members]
-        term = situation.term
-        registered = {m.server_uuid for m in term.acknowledgers} if term else set()
-        self._counted = [
-            n for n in self._names if not term or situation.observation.states[n].server_uuid in registered
-        ]
-        self._required = min(locks.required(term, len(self._names)), len(self._counted))
+        self._forgone: list[str] = []
 
     def __enter__(self) -> _Locked:
-        held = self._locks.take(self._names)
-        missing = [n for n in self._names if n not in held]
-        if missing:
-            self._locks.release()
-            raise HaError(
-                "locked",
-                f"another run is at work on this cluster: it holds the lock on {', '.join(missing)}",
-                evidence={"members": missing},
-                next_step="Wait for the other run to end (its lock falls some seconds after it dies), then run again.",
-            )
+        try:
+            self._locks.take(self._names, len(self._names))
+        except HaError:
+            self._close()
+            raise
         return self
 
     def check(self) -> None:
-        self._locks.check(self._required, self._counted)
+        """:raises HaError: ``lock_lost``."""
+        self._locks.check()
 
     def forgo(self, name: str) -> None:
         """That server restarts, and its lock with it."""
         self._locks.forgo(name)
-        if name in self._counted:
-            self._counted.remove(name)
-            self._required = min(self._required, len(self._counted))
+        self._forgone.append(name)
+
+    def regain(self) -> None:
+        """Lock the servers that have restarted, before the next look: the next step may make acknowledgers of them.
+
+        :raises HaError: ``locked``.
+        """
+        if self._forgone:
+            # Another run that tries, and finds the other members locked, holds it for a moment.
+            self._locks.take(self._forgone, len(self._forgone), wait=REGAIN_SECONDS)
+        self._forgone = []
 
     def __exit__(self, *_exception: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._locks.release()
+        self._pool.close()
 
 
 def _durability(situation: Situation) -> Optional[durability.DurabilityStatement]:

@@ -42,7 +42,11 @@ class Means:
 
 
 class Procedure:
-    """The doer. ``before_restart`` is told the name of a server that is about to restart."""
+    """The doer. ``before_restart`` is told the name of a server that is about to restart.
+
+    ``still_locked`` raises ``lock_lost``; it is asked after each wait that may have been long, before anything else is
+    changed.
+    """
 
     def __init__(
         self,
@@ -52,12 +56,14 @@ class Procedure:
         *,
         run_id: str = "",
         before_restart: Callable[[str], None] = lambda name: None,
+        still_locked: Callable[[], None] = lambda: None,
     ) -> None:
         self._pool = pool
         self._wish = wish
         self._means = means
         self._run_id = run_id
         self._before_restart = before_restart
+        self._still_locked = still_locked
 
     def do(self, step: Step, situation: Situation) -> None:
         """Do one step. ``situation`` is what it was decided on.
@@ -190,6 +196,7 @@ class Procedure:
         counted = self._no_tx(session)
         executed = self._executed(session)
         self.wait_received(step.holders, executed)
+        self._still_locked()
         again = self._no_tx(session)
         self._guard(counted == again, session, "commits went unacknowledged meanwhile", before=counted, after=again)
         row = dataclasses.replace(step.row, no_tx_base=again, run_id=self._run_id)
@@ -253,6 +260,7 @@ class Procedure:
             statement_within=self._means.statement,
             clone_within=self._means.clone_within,
             restart_within=self._means.restart,
+            progress=self._still_locked,
         )
 
     def _do_Repoint(self, step: steps.Repoint, session: Session, state: ServerState, situation: Situation) -> None:
@@ -266,6 +274,7 @@ class Procedure:
             connect_retry=self._wish.connect_retry,
             heartbeat_period=self._wish.heartbeat_period,
             acknowledge=step.acknowledge,
+            still_locked=self._still_locked,
             within=self._means.stall,
         )
         self._connected(session, situation)

@@ -286,6 +286,7 @@ def repoint(
     connect_retry: int = 1,
     heartbeat_period: float = 0.5,
     acknowledge: Optional[bool] = None,
+    still_locked: Callable[[], None] = lambda: None,
     within: float,
 ) -> Threads:
     """Make this replica follow ``target`` and start both threads. Does not wait for the connection: ``wait_connected``.
@@ -293,6 +294,7 @@ def repoint(
     :param state: what was observed; the server must still be the same one, and must still be read-only.
     :param acknowledge: switch the replica side of semi-sync while the receiver is stopped, so that it takes effect at
         the start; ``None`` leaves it as it is.
+    :param still_locked: asked after a wait that may have been long; raises when the run is not to go on.
     :raises HaError: ``another_server``, ``server_is_writable``, ``receiver_still_on``, ``applier_broken``,
         ``not_applied``, ``relay_log_lost``.
     """
@@ -310,6 +312,7 @@ def repoint(
             # A channel by file and position: apply all of it first. Only then may the relay logs go.
             start_applier(session, within=deadline.left)
             before = wait_executed(session, within=deadline.left)
+            still_locked()
             session.execute("STOP REPLICA SQL_THREAD FOR CHANNEL ''", within=deadline.left)
             before = read_threads(session, within=deadline.left)
             if before.unapplied or before.applier != OFF:

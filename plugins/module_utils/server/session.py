@@ -12,6 +12,7 @@ import datetime
 import decimal
 import socket
 import ssl
+import threading
 import time
 import traceback
 from typing import Any, Mapping, Optional, Sequence
@@ -131,10 +132,15 @@ def _kind_of(error: BaseException) -> str:
 
 
 class Session:
-    """A connection, not for two threads at once: ``Session.connect``, then ``query``/``execute``, then ``close``."""
+    """A connection: ``Session.connect``, then ``query``/``execute``, then ``close``.
+
+    Several threads may use it, one statement at a time: PyMySQL would mix up the answers of two. A statement waits for
+    its turn; ``when_idle`` does without it.
+    """
 
     def __init__(self, connection: Any, name: str, version: str, comment: str) -> None:
         self._connection = connection
+        self._turn = threading.Lock()
         self.name = name
         self.version = version
         self.version_comment = comment
@@ -233,13 +239,39 @@ class Session:
     def query(self, sql: str, values: Sequence[Any] = (), *, within: float, secret: bool = False) -> list[Row]:
         """Run one statement and return its rows, columns as plain values.
 
-        :param within: seconds until the connection is given up.
+        :param within: seconds until the connection is given up, from when the statement is sent; it waits as long at
+            most for the end of another thread's statement.
         :param secret: the bound values hold a secret: the server's message, which may quote the statement, is not
             passed on.
         :raises StatementFailed: ``sql_error`` with ``errno``; ``deadline_exceeded`` or ``connection_lost`` when there
-            is no answer, and the outcome is unknown.
+            is no answer, and the outcome is unknown. When its turn did not come: ``deadline_exceeded``, the connection
+            is still ``usable``, and nothing was sent.
         """
-        if not self.usable:
+        if not self._turn.acquire(timeout=max(within, 0.001)):
+            raise StatementFailed(
+                "deadline_exceeded",
+                f"{self.name}: another statement of this run was not done within {within:g} s; nothing was sent",
+                evidence={"member": self.name, "statement": sql},
+                next_step="Observe the server again.",
+            )
+        try:
+            return self._query(sql, values, within, secret)
+        finally:
+            self._turn.release()
+
+    def when_idle(self, sql: str, values: Sequence[Any] = (), *, within: float) -> Optional[list[Row]]:
+        """As ``query``; ``None`` at once, and nothing is sent, while another thread's statement runs."""
+        if not self._turn.acquire(blocking=False):
+            return None
+        try:
+            return self._query(sql, values, within, False)
+        finally:
+            self._turn.release()
+
+    def _query(self, sql: str, values: Sequence[Any], within: float, secret: bool) -> list[Row]:
+        # Another thread may close the session meanwhile: what was looked at is what is used.
+        connection = self._connection
+        if connection is None or not connection.open:
             raise StatementFailed(
                 "connection_lost",
                 f"{self.name}: the connection is gone",
@@ -247,11 +279,11 @@ class Session:
                 next_step="Observe the server again before doing anything.",
             )
         # PyMySQL fixes its time-outs when it connects; these are the attributes that it reads before every packet.
-        self._connection._read_timeout = max(within, 0.001)
-        self._connection._write_timeout = max(within, 0.001)
+        connection._read_timeout = max(within, 0.001)
+        connection._write_timeout = max(within, 0.001)
         started = time.monotonic()
         try:
-            with self._connection.cursor() as cursor:
+            with connection.cursor() as cursor:
                 cursor.execute(sql, tuple(values) or None)
                 rows = cursor.fetchall()
         except (pymysql.err.MySQLError, OSError) as error:

@@ -60,8 +60,9 @@ def _settle(future: concurrent.futures.Future[Any], function: Callable[[], Any])
 class Members:
     """The members of one cluster and the open connections to them.
 
-    A connection is opened when it is first needed and kept. It is replaced after it broke, except by ``session(...,
-    reconnect=False)``: a connection that holds a lock must never be replaced silently.
+    A connection is opened when it is first needed and kept. It is replaced after it broke, unless it is pinned: one
+    that holds a lock is never replaced, not by a look at that member either, or what follows would run without the
+    lock.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Members:
         self._connect_within = connect_within
         self._program = program
         self._sessions: dict[str, Session] = {}
-        self._failures: dict[str, HaError] = {}
+        self._pinned: set[str] = set()
 
     def member(self, name: str) -> Member:
         for member in self.members:
@@ -92,18 +93,18 @@ class Members:
             next_step="Name one of the members.",
         )
 
-    def session(self, name: str, *, reconnect: bool = True) -> Session:
+    def session(self, name: str) -> Session:
         """The connection to a member.
 
         :raises ConnectFailed: when there is none and none can be opened.
-        :raises StatementFailed: ``connection_lost`` when it broke and ``reconnect`` is false.
+        :raises StatementFailed: ``lock_lost`` when it broke and is pinned.
         """
         current = self._sessions.get(name)
         if current is not None and current.usable:
             return current
-        if current is not None and not reconnect:
+        if name in self._pinned:
             raise StatementFailed(
-                "connection_lost",
+                "lock_lost",
                 f"{name}: the connection that held the lock is gone",
                 evidence={"member": name},
                 next_step="Run again: another run may have acted meanwhile.",
@@ -120,6 +121,14 @@ class Members:
         )
         self._sessions[name] = opened
         return opened
+
+    def pin(self, name: str) -> None:
+        """The connection holds a lock now."""
+        self._pinned.add(name)
+
+    def unpin(self, name: str) -> None:
+        """The lock was let go, or given up."""
+        self._pinned.discard(name)
 
     def on_each(
         self, names: Sequence[str], work: Callable[[Session], Result], *, within: float

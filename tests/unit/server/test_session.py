@@ -380,6 +380,81 @@ def test_without_values_a_percent_sign_is_a_percent_sign(connect: Connect) -> No
     assert connect.outcome.statements[-1] == ("SELECT 'a%'", None)
 
 
+# --- one statement at a time -----------------------------------------------------------------------------------------
+class Slow(Connection):
+    """Its answers come when ``answer`` is set. Two statements at once are what PyMySQL can not bear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer = threading.Event()
+        self.at_work = threading.Event()
+        self.together = 0
+
+    def cursor(self) -> Cursor:
+        connection = self
+
+        class Waiting(Cursor):
+            def execute(self, sql: str, values: tuple[Any, ...] | None) -> None:
+                connection.together += connection.at_work.is_set()
+                connection.at_work.set()
+                if "SLOW" in sql:
+                    connection.answer.wait(5)
+                super().execute(sql, values)
+                connection.at_work.clear()
+
+        return Waiting(self)
+
+
+@pytest.fixture
+def busy(connect: Connect) -> Iterator[tuple[Session, Slow]]:
+    """A session on which another thread's statement is at work."""
+    connection = connect.outcome = Slow()
+    session = opened()
+    thread = threading.Thread(target=lambda: session.execute("SLOW", within=5))
+    thread.start()
+    assert connection.at_work.wait(5)
+    yield session, connection
+    connection.answer.set()
+    thread.join(5)
+
+
+def test_a_statement_waits_for_the_end_of_another_threads(busy: tuple[Session, Slow]) -> None:
+    session, connection = busy
+    threading.Timer(0.05, connection.answer.set).start()
+    session.execute("DO 1", within=5)
+    assert [sql for sql, _values in connection.statements[-2:]] == ["SLOW", "DO 1"]
+    assert connection.together == 0
+
+
+def test_a_statement_whose_turn_does_not_come_is_not_sent_and_breaks_nothing(busy: tuple[Session, Slow]) -> None:
+    session, connection = busy
+    with pytest.raises(StatementFailed) as caught:
+        session.execute("DO 1", within=0.05)
+    assert caught.value.code == "deadline_exceeded" and "nothing was sent" in caught.value.message
+    assert session.usable
+    connection.answer.set()
+    session.execute("DO 2", within=5)
+    assert "DO 1" not in [sql for sql, _values in connection.statements]
+
+
+def test_what_wants_an_idle_connection_does_without_a_busy_one(busy: tuple[Session, Slow]) -> None:
+    session, connection = busy
+    assert session.when_idle("DO 1", within=5) is None
+    connection.answer.set()
+    session.execute("DO 2", within=5)
+    assert session.when_idle("DO 1", within=5) == []
+    assert connection.together == 0
+
+
+def test_a_failed_statement_leaves_the_turn_to_the_next(connect: Connect) -> None:
+    session = opened()
+    connect.outcome.answers["DO BAD"] = pymysql.err.ProgrammingError(1064, "syntax")
+    for call in (session.query, session.when_idle):
+        with pytest.raises(StatementFailed):
+            call("DO BAD", within=1.0)
+    session.execute("DO 1", within=1.0)
+
+
 # --- closing ---------------------------------------------------------------------------------------------------------
 def test_close_can_be_called_twice_and_says_no_farewell(connect: Connect) -> None:
     session = opened()
