@@ -7,7 +7,7 @@ Business answers ("this may not be promoted") are not errors but values: see ``R
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Sequence
 
 
 class HaError(Exception):
@@ -44,6 +44,18 @@ class HaError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} [{self.code}]" + (f" Next: {self.next_step}" if self.next_step else "")
+
+
+def together(errors: Sequence[HaError]) -> HaError:
+    """Several failures as one: the first one's code and next step, all of them in the message and the evidence."""
+    if len(errors) == 1:
+        return errors[0]
+    return HaError(
+        errors[0].code,
+        "; ".join(error.message for error in errors),
+        evidence={"failures": [error.as_result() for error in errors]},
+        next_step=errors[0].next_step,
+    )
 
 
 def defect(what: str) -> HaError:

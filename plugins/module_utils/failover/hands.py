@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import threading
 import time
 from typing import Any, Callable, Optional, Sequence
 
-from ..errors import HaError
+from ..errors import HaError, together
 from ..gtid import GtidSet
 from ..replication import repoint
+from ..server import budget as budgets
 from ..server import schema
 from ..server.accounts import replication_user
 from ..server.session import Session, StatementFailed, identifier
@@ -33,7 +33,6 @@ CONNECT_SECONDS = 5.0
 """For a receiver to connect: a first attempt may fail, and the next one comes a second later (connect_retry)."""
 
 _TIMED_OUT_LOCK = 1205
-_INTERRUPTED = 1317
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,9 +294,18 @@ class Hands:
         session.execute(f"SET GLOBAL {variable} = OFF", within=self._deadline)
 
     def open_writes(self, name: str) -> None:
-        session = self._session(name)
-        session.execute("SET GLOBAL super_read_only = OFF", within=self._deadline)
-        session.execute("SET GLOBAL read_only = OFF", within=self._deadline)
+        """Take writes. Each flag is tried, whatever became of the other.
+
+        :raises HaError: what failed, together.
+        """
+        failed: list[HaError] = []
+        for flag in ("super_read_only", "read_only"):
+            try:
+                self._session(name).execute(f"SET GLOBAL {flag} = OFF", within=self._deadline)
+            except HaError as error:
+                failed.append(error)
+        if failed:
+            raise together(failed)
 
     def close_writes(self, name: str, budget: float) -> None:
         """Take no more writes, within the budget or not at all.
@@ -305,40 +313,37 @@ class Hands:
         The statement waits for every running commit and metadata lock. ``lock_wait_timeout`` counts whole seconds, so
         a shorter budget is kept by killing the statement from another connection.
 
-        :raises HaError: ``writes_not_blocked``; both flags are off again.
+        :raises HaError: ``writes_not_blocked``; it was tried to switch both flags off again.
         """
         session = self._session(name)
         session.execute("SET SESSION lock_wait_timeout = %s", (max(int(budget + 0.999), 1),), within=self._deadline)
         member = self._members.member(name)
-        thread = session.thread_id
-        done = threading.Event()
 
-        def interrupt() -> None:
-            if done.wait(budget):
-                return
-            killer = Session.connect(name, member.host, member.port, self._members.login, within=self._deadline)
-            try:
-                killer.execute(f"KILL QUERY {int(thread)}", within=self._deadline)
-            finally:
-                killer.close()
+        def connect() -> Session:
+            return Session.connect(name, member.host, member.port, self._members.login, within=self._deadline)
 
-        watch = threading.Thread(target=interrupt, name="block-budget", daemon=True)
-        watch.start()
         try:
-            session.execute("SET GLOBAL super_read_only = ON", within=budget + self._deadline)
+            budgets.execute(
+                session, "SET GLOBAL super_read_only = ON", budget=budget, within=self._deadline, connect=connect
+            )
         except StatementFailed as error:
-            done.set()
-            if error.errno not in (_TIMED_OUT_LOCK, _INTERRUPTED):
+            if error.errno not in (_TIMED_OUT_LOCK, budgets.INTERRUPTED):
                 raise
+            raise self._not_blocked(name, budget, error) from error
+
+    def _not_blocked(self, name: str, budget: float, error: StatementFailed) -> HaError:
+        undone = "; nothing was changed"
+        try:
             self.open_writes(name)
-            raise HaError(
-                "writes_not_blocked",
-                f"{name}: writes could not be blocked within {budget:g} s; nothing was changed",
-                evidence={"member": name, "budget_s": budget, "errno": error.errno},
-                next_step="Look for a commit that waits, a long transaction or a metadata lock (SHOW PROCESSLIST).",
-            ) from error
-        finally:
-            done.set()
+        except HaError:
+            # Whoever asked for the block undoes more than this, tries it again, and says what became of it.
+            undone = ""
+        return HaError(
+            "writes_not_blocked",
+            f"{name}: writes could not be blocked within {budget:g} s{undone}",
+            evidence={"member": name, "budget_s": budget, "errno": error.errno},
+            next_step="Look for a commit that waits, a long transaction or a metadata lock (SHOW PROCESSLIST).",
+        )
 
     def executed(self, name: str) -> GtidSet:
         row = self._session(name).one("SELECT @@GLOBAL.gtid_executed AS gtids", within=self._deadline)

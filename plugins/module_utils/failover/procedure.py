@@ -13,7 +13,7 @@ import dataclasses
 from contextlib import contextmanager
 from typing import Any, Iterator, Mapping, NoReturn, Optional, Protocol, Sequence
 
-from ..errors import HaError
+from ..errors import HaError, together
 from ..gtid import GtidSet
 from ..refusal import Reason, Refusal
 from ..server.state import Member, Observation, ServerState, TermRow
@@ -496,8 +496,10 @@ class Procedure:
             with self._phase("drain"):
                 final = self.hands.executed(start.old_primary)
                 self._drain(start, final)
-        except HaError:
-            self._roll_back(start, states, ahead)
+        except HaError as error:
+            left = self._roll_back(start, states, ahead)
+            if left:
+                error.evidence["not_undone"] = [failure.message for failure in left]
             raise
         elected = Elected(target.name, target.server_uuid, final, ("executed everything the old primary had",))
         return self._switch(start, elected, states, final, ahead)
@@ -531,14 +533,37 @@ class Procedure:
                 next_step="Writes go on at the old primary. Run again when it is less busy.",
             )
 
-    def _roll_back(self, start: Start, states: Mapping[str, ServerState], ahead: Sequence[str]) -> None:
-        """Writes go on at the old primary, and everybody follows it again."""
-        self.hands.open_writes(start.old_primary)
-        failed = self.hands.follow([states[n] for n in ahead], self._member(start.old_primary), acknowledge=True)
+    def _roll_back(self, start: Start, states: Mapping[str, ServerState], ahead: Sequence[str]) -> list[HaError]:
+        """Writes go on at the old primary, and everybody follows it again.
+
+        :returns: what could not be undone. Then the journal has no end, and the next run undoes the rest.
+        """
+        left = self._open_again(start.old_primary)
+        left += self._follow_again(start.old_primary, [states[n] for n in ahead])
+        if left:
+            self.journal.write("not undone", notes=self.report.notes)
+        else:
+            self.journal.write(END, how="rolled back", notes=self.report.notes)
+        return left
+
+    def _open_again(self, old_primary: str) -> list[HaError]:
+        """Let the old primary take writes. A failure is noted and returned: it keeps nothing else from being tried."""
+        try:
+            self.hands.open_writes(old_primary)
+        except HaError as error:
+            self.report.notes.append(f"{old_primary} does not take writes again: {error.message}")
+            return [error]
+        return []
+
+    def _follow_again(self, old_primary: str, servers: Sequence[ServerState]) -> list[HaError]:
+        """Let these follow the old primary. Failures as in ``_open_again``."""
+        if not servers:
+            return []
+        outcome = self.hands.follow(servers, self._member(old_primary), acknowledge=True)
+        failed = {name: error for name, error in outcome.items() if error}
         for name, error in failed.items():
-            if error:
-                self.report.notes.append(f"{name} does not follow {start.old_primary} again: {error.message}")
-        self.journal.write(END, how="rolled back", notes=self.report.notes)
+            self.report.notes.append(f"{name} does not follow {old_primary} again: {error.message}")
+        return list(failed.values())
 
     def _switch(
         self,
@@ -556,7 +581,10 @@ class Procedure:
         proof = _planned_proof(start, elected, final, self.hands.wall())
         decision = self._next_term(start, elected, following, states, proof.zero_loss)
         if isinstance(decision, Refusal):
-            self._roll_back(start, states, ahead)
+            left = self._roll_back(start, states, ahead)
+            if left:
+                # A refusal leaves nothing half done.
+                raise together(left)
             self._refuse(decision)
         self._state_proof(proof)
         self._write_promotion(start, elected, proof)
@@ -643,13 +671,17 @@ class Procedure:
         )
 
     def _reopen(self, start: Start, old: ServerState, states: Mapping[str, ServerState]) -> None:
-        """Undo an interrupted switchover whose promotion had not begun."""
-        if not old.writable and old.semi_sync.source_enabled:
-            self.hands.open_writes(old.name)
+        """Undo an interrupted switchover whose promotion had not begun.
+
+        :raises HaError: the old primary could not be opened. Who does not follow it again is noted.
+        """
+        reopen = not old.writable and old.semi_sync.source_enabled
         astray = [s for s in states.values() if not s.follows(start.old_primary_uuid)]
-        if astray:
-            self.hands.follow(astray, self._member(start.old_primary), acknowledge=True)
-        if not old.writable and old.semi_sync.source_enabled:
+        failed = self._open_again(old.name) if reopen else []
+        self._follow_again(old.name, astray)
+        if failed:
+            raise failed[0]
+        if reopen:
             # While it took no writes its keeper could commit no heartbeat: the last one may be stale by now.
             self.hands.testify(old.name, start.term.term)
 

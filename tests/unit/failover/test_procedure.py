@@ -283,6 +283,55 @@ def test_a_switchover_that_can_not_block_writes_is_rolled_back(tmp_path: Path) -
     assert cluster.servers["db3"].source == "db1"
 
 
+def interrupted_switchover(cluster: Cluster, directory: Path, ill: type[Hands]) -> HaError:
+    """A switchover that fails in its block, and whose undoing fails in part."""
+    journal = Journal(str(directory), "ledger", f"run-{next(RUNS):09d}")
+    with pytest.raises(HaError) as error:
+        Procedure(ill(cluster), cluster.members, Request(PLANNED, primary="db2"), journal).run()
+    return error.value
+
+
+def test_what_can_not_be_undone_keeps_nothing_else_from_being_undone_and_the_next_run_undoes_it(tmp_path: Path) -> None:
+    class Stuck(Hands):
+        """The block takes effect and has no answer; then the primary can not be opened."""
+
+        def close_writes(self, name: str, budget: float) -> None:
+            super().close_writes(name, budget)
+            raise HaError("deadline_exceeded", f"{name}: no answer")
+
+        def open_writes(self, name: str) -> None:
+            raise HaError("connect_timed_out", f"{name}: no connection")
+
+    cluster = Cluster()
+    error = interrupted_switchover(cluster, tmp_path, Stuck)
+    assert error.code == "deadline_exceeded", "the reason is why it failed, not why it could not be undone"
+    assert error.evidence["not_undone"] == ["db1: no connection"]
+    assert cluster.servers["db3"].source == "db1", "the other undoing was not tried"
+    assert not cluster.servers["db1"].writable
+    report = run(cluster, Request(PLANNED, primary="db2"), tmp_path)
+    assert report.resumed
+    check(cluster, "db2")
+
+
+def test_a_replica_that_does_not_turn_back_does_not_keep_the_primary_closed(tmp_path: Path) -> None:
+    class Stubborn(Hands):
+        def close_writes(self, name: str, budget: float) -> None:
+            raise HaError("writes_not_blocked", "a commit waits")
+
+        def follow(self, states, target, *, acknowledge):  # type: ignore[no-untyped-def]
+            if target.name == "db1":
+                return {s.name: HaError("deadline_exceeded", f"{s.name}: not done in time") for s in states}
+            return super().follow(states, target, acknowledge=acknowledge)
+
+    cluster = Cluster()
+    error = interrupted_switchover(cluster, tmp_path, Stubborn)
+    assert error.code == "writes_not_blocked" and error.evidence["not_undone"] == ["db3: not done in time"]
+    assert cluster.servers["db1"].writable and cluster.servers["db3"].source == "db2"
+    report = run(cluster, Request(PLANNED, primary="db2"), tmp_path)
+    assert report.resumed
+    check(cluster, "db2")
+
+
 def test_a_plan_in_check_mode_touches_nothing(tmp_path: Path) -> None:
     cluster = after_crash()
     before = {n: vars(s).copy() for n, s in cluster.servers.items()}
