@@ -86,6 +86,7 @@ MAY_SLEEP = {
     ("plugins/module_utils/replication/repoint.py", "_until"): "threads of a replica start and stop by themselves",
     ("plugins/module_utils/replication/procedure.py", "wait"): "a replica that receives",
     ("plugins/module_utils/replication/procedure.py", "_until"): "a connection that comes up",
+    ("plugins/module_utils/replication/semi_sync.py", "_until_active"): "semi-sync that becomes active",
     ("roles/drill/files/fault.py", "until"): "a process that stops",
 }
 # Where every error is caught: (file, function): why.

@@ -15,12 +15,11 @@ from typing import Any, Callable, Optional, Sequence
 
 from ..errors import HaError, together
 from ..gtid import GtidSet
-from ..replication import repoint
+from ..replication import repoint, semi_sync
 from ..server import budget as budgets
 from ..server import schema
 from ..server.accounts import replication_user
 from ..server.session import Session, StatementFailed, identifier
-from ..server.settings import MAXIMUM_TIMEOUT_MS
 from ..server.state import Member, Observation, ServerState, TermRow
 from ..topology.locks import KEEP_EVERY, Locks
 from ..topology.observe import Members, in_parallel
@@ -244,68 +243,50 @@ class Hands:
         if threads.configured:
             session.execute("STOP REPLICA FOR CHANNEL ''", within=within)
             session.execute("RESET REPLICA ALL FOR CHANNEL ''", within=within)
-        repoint.set_acknowledge(session, False, within=within)
+        semi_sync.set_acknowledge(session, False, within=within)
 
     def arm(self, name: str, k: int) -> None:
-        """The source side of semi-sync, complete, before any write is possible.
-
-        What it came to is said by the heartbeat that is committed with the term row.
-        """
-        session = self._session(name)
-        names = session.dialect
-        if names is None:
-            raise AssertionError("a session that is open knows its dialect")
-        values = (
-            ("rpl_semi_sync_source_wait_for_replica_count", k),
-            ("rpl_semi_sync_source_timeout", MAXIMUM_TIMEOUT_MS),
-            ("rpl_semi_sync_source_wait_no_replica", 1),
-            ("rpl_semi_sync_source_wait_point", "AFTER_SYNC"),
-            ("rpl_semi_sync_source_enabled", 1),
-        )
-        assignments = ", ".join(f"GLOBAL {names.semi_sync_variable(variable)} = %s" for variable, _value in values)
-        session.execute(f"SET {assignments}", tuple(value for _variable, value in values), within=self._deadline)
+        """The source side of semi-sync, complete, before any write is possible. It is not looked at: see there."""
+        semi_sync.arm(self._session(name), k, active_within=None, within=self._deadline)
 
     def disarm(self, name: str) -> None:
         """Turn the source side off, on a server that is read-only and where no commit waits.
 
-        Turning it off releases waiting commits to their clients as if they had been acknowledged: never while one
-        waits.
-
         :raises HaError: ``commits_wait``.
         """
-        session = self._session(name)
-        names = session.dialect
-        if names is None:
-            raise AssertionError("a session that is open knows its dialect")
-        row = session.one(
-            "SELECT @@GLOBAL.super_read_only AS read_only, VARIABLE_VALUE AS waiting FROM"
-            " performance_schema.global_status WHERE VARIABLE_NAME = %s",
-            (names.semi_sync_variable("rpl_semi_sync_source_wait_sessions").replace("rpl", "Rpl", 1),),
-            within=self._deadline,
-        )
-        if not int(row["read_only"]) or int(row["waiting"]):
-            raise HaError(
-                "commits_wait",
-                f"{name}: {row['waiting']} commits wait for their acknowledgement; semi-sync stays on",
-                evidence={"member": name, **row},
-                next_step="Let its acknowledgers return, or end its application sessions first.",
-            )
-        variable = names.semi_sync_variable("rpl_semi_sync_source_enabled")
-        session.execute(f"SET GLOBAL {variable} = OFF", within=self._deadline)
+        semi_sync.disarm(self._session(name), within=self._deadline)
 
     def open_writes(self, name: str) -> None:
         """Take writes. Each flag is tried, whatever became of the other.
 
-        :raises HaError: what failed, together.
+        Applications are let in last, and not where commits wait for nobody: who undoes a switchover may be late, and
+        another run may have deposed and disarmed that server meanwhile. Disarming asks for super_read_only, so it can
+        not begin between that look and the flag.
+
+        :raises HaError: what failed, together; ``situation_changed`` when it is not armed.
         """
         failed: list[HaError] = []
-        for flag in ("super_read_only", "read_only"):
+        for flag, armed in (("super_read_only", False), ("read_only", True)):
             try:
-                self._session(name).execute(f"SET GLOBAL {flag} = OFF", within=self._deadline)
+                session = self._session(name)
+                if armed:
+                    self._require_armed(session)
+                session.execute(f"SET GLOBAL {flag} = OFF", within=self._deadline)
             except HaError as error:
                 failed.append(error)
         if failed:
             raise together(failed)
+
+    def _require_armed(self, session: Session) -> None:
+        if semi_sync.armed_for(session, within=self._deadline):
+            return
+        session.execute("SET GLOBAL super_read_only = ON", within=self._deadline)
+        raise HaError(
+            "situation_changed",
+            f"{session.name} does not wait for acknowledgements, so it takes no writes",
+            evidence={"member": session.name},
+            next_step="Run again: it is decided anew.",
+        )
 
     def close_writes(self, name: str, budget: float) -> None:
         """Take no more writes, within the budget or not at all.

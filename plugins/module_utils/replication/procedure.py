@@ -15,10 +15,9 @@ from ..gtid import GtidSet
 from ..rejoin.clone import CloneLogin, clone
 from ..server import schema
 from ..server.session import Row, Session
-from ..server.settings import MAXIMUM_TIMEOUT_MS
 from ..server.state import OFF, ServerState
 from ..topology.observe import Members, in_parallel
-from . import repoint, steps
+from . import repoint, semi_sync, steps
 from .facts import DUMP_THREADS
 from .situation import Situation, Wish, find_primary
 from .steps import Step
@@ -142,26 +141,7 @@ class Procedure:
 
     def _do_Arm(self, step: steps.Arm, session: Session, state: ServerState, situation: Situation) -> None:
         self._primary_still(session, state)
-        values: dict[str, Any] = {
-            "rpl_semi_sync_source_wait_for_replica_count": step.k,
-            "rpl_semi_sync_source_timeout": MAXIMUM_TIMEOUT_MS,
-            "rpl_semi_sync_source_wait_no_replica": 1,
-            "rpl_semi_sync_source_wait_point": "AFTER_SYNC",
-            "rpl_semi_sync_source_enabled": 1,
-        }
-        names = [self._variable(session, name) for name in values]
-        # Enabled last: the server assigns in the order of the statement.
-        session.execute(
-            "SET " + ", ".join(f"GLOBAL {name} = %s" for name in names),
-            tuple(values.values()),
-            within=self._means.statement,
-        )
-        self._until(
-            session,
-            lambda: self._status(session, "rpl_semi_sync_source_status") == "ON",
-            "semi_sync_not_active",
-            "semi-sync is on and does not wait",
-        )
+        semi_sync.arm(session, step.k, active_within=self._means.connect, within=self._means.statement)
 
     def _do_LockOut(self, step: steps.LockOut, session: Session, state: ServerState, situation: Situation) -> None:
         self._primary_still(session, state)
@@ -212,12 +192,7 @@ class Procedure:
         row = session.one(schema.SELECT_TERM, within=self._means.statement)
         in_force = bool(term and row and int(row["revision"]) == term.revision)
         self._guard(in_force and row["primary_uuid"] == step.server_uuid, session, "the term names another primary")
-        waits = session.one(
-            f"SELECT @@GLOBAL.{self._variable(session, 'rpl_semi_sync_source_enabled')} AS armed,"
-            f" @@GLOBAL.{self._variable(session, 'rpl_semi_sync_source_wait_for_replica_count')} AS k",
-            within=self._means.statement,
-        )
-        armed = bool(int(waits["armed"])) and int(waits["k"]) >= int(row["k"])
+        armed = semi_sync.armed_for(session, within=self._means.statement) >= max(int(row["k"]), 1)
         self._guard(armed, session, "it does not wait for its acknowledgements")
         session.execute("SET GLOBAL super_read_only = OFF", within=self._means.statement)
         session.execute("SET GLOBAL read_only = OFF", within=self._means.statement)
@@ -226,16 +201,12 @@ class Procedure:
     def _do_Disarm(self, step: steps.Disarm, session: Session, state: ServerState, situation: Situation) -> None:
         seen = self._same_server(session, step.server_uuid)
         self._guard(bool(int(seen["super_read_only"])), session, "it takes writes")
-        threads = repoint.read_threads(session, within=self._means.statement)
-        waiting = int(self._status(session, "rpl_semi_sync_source_wait_sessions"))
-        # On a replica only the applier can wait there; elsewhere it could be a client, who would be told OK.
-        self._guard(threads.configured or not waiting, session, "commits wait", waiting=waiting)
-        self._set(session, "rpl_semi_sync_source_enabled", "OFF")
+        semi_sync.disarm(session, applier_may_wait=True, within=self._means.statement)
 
     def _do_StopAcknowledging(
         self, step: steps.StopAcknowledging, session: Session, state: ServerState, situation: Situation
     ) -> None:
-        repoint.set_acknowledge(session, False, within=self._means.statement)
+        semi_sync.set_acknowledge(session, False, within=self._means.statement)
         threads = repoint.read_threads(session, within=self._means.statement)
         if not threads.configured or threads.receiver == OFF:
             return
@@ -305,7 +276,7 @@ class Procedure:
             registered = {m.server_uuid for m in term.acknowledgers}
             self._guard(step.server_uuid in registered, session, "it is not registered")
         repoint.guard(session, step.server_uuid, within=self._means.statement)
-        repoint.set_acknowledge(session, True, within=self._means.statement)
+        semi_sync.set_acknowledge(session, True, within=self._means.statement)
         repoint.stop_receiver(session, within=self._means.connect)
         repoint.start(session, within=self._means.statement)
         self._connected(session, situation)
@@ -369,19 +340,8 @@ class Procedure:
             time.sleep(repoint.POLL_EVERY)
 
     # --- reading and setting -----------------------------------------------------------------------------------------
-    def _variable(self, session: Session, name: str) -> str:
-        return session.dialect.semi_sync_variable(name) if session.dialect else name
-
-    def _set(self, session: Session, name: str, value: str) -> None:
-        session.execute(f"SET GLOBAL {self._variable(session, name)} = {value}", within=self._means.statement)
-
     def _status(self, session: Session, name: str) -> str:
-        row = session.one(
-            "SELECT VARIABLE_VALUE AS value FROM performance_schema.global_status WHERE VARIABLE_NAME = %s",
-            (self._variable(session, name),),
-            within=self._means.statement,
-        )
-        return str(row.get("value", ""))
+        return semi_sync.status(session, name, within=self._means.statement)
 
     def _no_tx(self, session: Session) -> int:
         return int(self._status(session, "rpl_semi_sync_source_no_tx"))

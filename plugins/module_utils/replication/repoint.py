@@ -24,6 +24,7 @@ from ..errors import HaError
 from ..gtid import GtidSet
 from ..server.session import Session, StatementFailed
 from ..server.state import CONNECTING, OFF, ON, Member, ServerState
+from . import semi_sync
 
 DEFAULT_CA = "/etc/lossless-mysql-ha/tls/ca.pem"
 POLL_EVERY = 0.05
@@ -325,7 +326,7 @@ def repoint(
         # The applier ended by itself between the check and the change. The primary still has it all; say so loudly.
         raise _relay_log_lost(session.name, before, "was thrown away")
     if acknowledge is not None:
-        set_acknowledge(session, acknowledge, within=deadline.left)
+        semi_sync.set_acknowledge(session, acknowledge, within=deadline.left)
     start(session, within=deadline.left)
     return read_threads(session, within=deadline.left)
 
@@ -352,14 +353,6 @@ def guard(session: Session, server_uuid: str, *, within: float) -> None:
             evidence={"member": session.name, "super_read_only": "OFF"},
             next_step="Fence it (super_read_only=ON) once you know that it is not the primary, then run again.",
         )
-
-
-def set_acknowledge(session: Session, on: bool, *, within: float) -> None:
-    """The replica side of semi-sync. It takes effect when the receiver connects the next time."""
-    name = "rpl_semi_sync_replica_enabled"
-    if session.dialect is not None:
-        name = session.dialect.semi_sync_variable(name)
-    session.execute(f"SET GLOBAL {name} = {'ON' if on else 'OFF'}", within=within)
 
 
 def start(session: Session, *, within: float) -> None:

@@ -413,7 +413,10 @@ class Hands:
 
     def open_writes(self, name: str) -> None:
         self._boundary(f"open_writes {name}")
-        self._server(name).writable = True
+        server = self._server(name)
+        if not server.source_enabled:
+            raise HaError("situation_changed", f"{name} does not wait for acknowledgements")
+        server.writable = True
 
     def close_writes(self, name: str, budget: float) -> None:
         self._boundary(f"close_writes {name}")

@@ -9,10 +9,13 @@ import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover import hands as room
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.hands import Hands, ReplicationLogin
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.dialect import Dialect
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import Login, StatementFailed
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import Member
 
 SUPER, READ_ONLY = "SET GLOBAL super_read_only = OFF", "SET GLOBAL read_only = OFF"
+ARMED = "is it armed?"
+BLOCK = "SET GLOBAL super_read_only = ON"
 
 
 class Session:
@@ -25,6 +28,8 @@ class Session:
         self.errors: dict[str, HaError] = {}
         self.usable = True
         self.thread_id = 42
+        self.dialect = Dialect((9, 7, 4))
+        self.armed = 1
 
     def execute(self, sql: str, values: Any = (), *, within: float) -> None:
         self.log.append(sql)
@@ -32,6 +37,11 @@ class Session:
         if error:
             self.usable = error.code == "sql_error"
             raise error
+
+    def one(self, sql: str, values: Any = (), *, within: float) -> dict[str, Any]:
+        assert "rpl_semi_sync_source_enabled" in sql
+        self.execute(ARMED, within=within)
+        return {"armed": self.armed, "k": 1}
 
     def close(self) -> None:
         self.usable = False
@@ -78,14 +88,14 @@ def test_both_flags_are_tried_whatever_becomes_of_the_other(pool: Pool, flag: st
     with pytest.raises(StatementFailed) as caught:
         hands(pool).open_writes("db1")
     assert caught.value.errno == 1045
-    assert pool.log == [SUPER, READ_ONLY]
+    assert pool.log == [SUPER, ARMED, READ_ONLY]
 
 
 def test_a_connection_that_breaks_on_the_first_flag_is_replaced_for_the_second(pool: Pool) -> None:
     pool.opened[0].errors = {SUPER: StatementFailed("connection_lost", "gone")}
     with pytest.raises(HaError):
         hands(pool).open_writes("db1")
-    assert [session.log for session in pool.opened] == [[SUPER], [READ_ONLY]]
+    assert [session.log for session in pool.opened] == [[SUPER], [ARMED, READ_ONLY]]
 
 
 def test_when_both_flags_fail_both_are_said(pool: Pool) -> None:
@@ -96,25 +106,40 @@ def test_when_both_flags_fail_both_are_said(pool: Pool) -> None:
     assert len(caught.value.evidence["failures"]) == 2
 
 
+def test_applications_are_not_let_in_where_commits_wait_for_nobody(pool: Pool) -> None:
+    pool.opened[0].armed = 0
+    with pytest.raises(HaError) as caught:
+        hands(pool).open_writes("db1")
+    assert caught.value.code == "situation_changed"
+    assert pool.log == [SUPER, ARMED, BLOCK]
+
+
+def test_without_an_answer_whether_it_is_armed_applications_are_not_let_in(pool: Pool) -> None:
+    pool.opened[0].errors = {ARMED: failed()}
+    with pytest.raises(HaError):
+        hands(pool).open_writes("db1")
+    assert pool.log == [SUPER, ARMED]
+
+
 @pytest.mark.parametrize("errno", [1205, 1317])
 def test_a_block_that_takes_too_long_switches_both_flags_off_again(pool: Pool, errno: int) -> None:
-    pool.opened[0].errors = {"SET GLOBAL super_read_only = ON": failed(errno)}
+    pool.opened[0].errors = {BLOCK: failed(errno)}
     with pytest.raises(HaError) as caught:
         hands(pool).close_writes("db1", 5)
     assert caught.value.code == "writes_not_blocked" and "nothing was changed" in caught.value.message
-    assert pool.log[-2:] == [SUPER, READ_ONLY]
+    assert pool.log[-3:] == [SUPER, ARMED, READ_ONLY]
 
 
 def test_a_block_that_can_not_be_undone_does_not_say_that_nothing_was_changed(pool: Pool) -> None:
-    pool.opened[0].errors = {"SET GLOBAL super_read_only = ON": failed(1317), SUPER: failed()}
+    pool.opened[0].errors = {BLOCK: failed(1317), SUPER: failed()}
     with pytest.raises(HaError) as caught:
         hands(pool).close_writes("db1", 5)
     assert caught.value.code == "writes_not_blocked" and "nothing was changed" not in caught.value.message
-    assert pool.log[-2:] == [SUPER, READ_ONLY]
+    assert pool.log[-3:] == [SUPER, ARMED, READ_ONLY]
 
 
 def test_another_error_of_the_block_is_left_to_the_caller(pool: Pool) -> None:
-    pool.opened[0].errors = {"SET GLOBAL super_read_only = ON": failed(1227)}
+    pool.opened[0].errors = {BLOCK: failed(1227)}
     with pytest.raises(StatementFailed) as caught:
         hands(pool).close_writes("db1", 5)
     assert caught.value.errno == 1227
