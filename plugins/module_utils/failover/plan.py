@@ -144,9 +144,18 @@ def may_start(request: Request, observation: Observation, diagnosis: Diagnosis) 
         term=term,
         acknowledgers=tuple(sorted(answering)),
         required=required,
-        locks=min(durability.locks_required(term.n, term.k), term.n) if term.n and term.k else 1,
+        locks=_locks(request, term, answering),
         needs_silence=tuple(hearing),
     )
+
+
+def _locks(request: Request, term: TermRow, answering: Mapping[str, str]) -> int:
+    """How many acknowledgers to lock: so many that no other run can lock as many.
+
+    A person who accepts a loss because acknowledgers are missing answers for that, too: those that are left are locked.
+    """
+    locks = min(durability.locks_required(term.n, term.k), term.n) if term.n and term.k else 1
+    return min(locks, len(answering)) if request.accept_data_loss else locks
 
 
 _NEXT_BY_VERDICT = {

@@ -84,7 +84,8 @@ class Locks:
             "locked",
             f"another run is at work on this cluster: {_listed(holders)}"
             if holders
-            else f"too few members could be locked: {_listed(errors)}",
+            else f"{len(held)} members could be locked, {required} have to be"
+            + (f": {_listed(errors)}" if errors else ", and no more answer"),
             evidence={
                 "lock": self._name,
                 "required": required,

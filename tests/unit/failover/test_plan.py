@@ -229,7 +229,7 @@ ALLOWED: list[tuple[str, str, Observation, dict[str, Any], dict[str, Any]]] = [
         EMERGENCY,
         replaced(DEAD, no_answer(3)),
         {"accept_data_loss": "M. Mustermann"},
-        {"acknowledgers": ("db2",), "required": 2},
+        {"acknowledgers": ("db2",), "required": 2, "locks": 1},
     ),
     ("five servers, k=3", EMERGENCY, after_crash(term(5, 3)), {}, {"required": 2, "locks": 3}),
 ]

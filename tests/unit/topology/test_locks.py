@@ -230,6 +230,12 @@ def test_one_that_comes_too_late_is_let_go_again(servers: dict[str, Server]) -> 
     assert servers["db3"].holder is None and mine.held == ()
 
 
+def test_more_locks_than_members_is_said_so(servers: dict[str, Server]) -> None:
+    refused = error(lambda: Locks(pool(), "ledger", within=0.5).take(NAMES, 4))
+    assert refused.code == "locked"
+    assert refused.message == "3 members could be locked, 4 have to be, and no more answer"
+
+
 # --- keeping ---------------------------------------------------------------------------------------------------------
 def test_a_lock_is_kept_alive_while_the_run_waits_for_something_else(
     servers: dict[str, Server], monkeypatch: pytest.MonkeyPatch
