@@ -444,6 +444,7 @@ class Procedure:
             # They have had the time of arming to connect; the first commit would wait for them in any case.
             _require_behind(elected, decision.row, self.hands.connected(behind, decision.row.k))
         with self._phase("open"):
+            self.hands.keep_locks()
             self.hands.open_writes(elected.name)
         with self._phase("term"):
             self.hands.write_term(elected.name, decision.row, self.request.stall_timeout)
@@ -492,10 +493,13 @@ class Procedure:
                 _raise_first(self.hands.connected(ahead))
                 self._catch_up(start, target)
             with self._phase("block"):
+                self.hands.keep_locks()
                 self.hands.close_writes(start.old_primary, self.request.block_budget)
             with self._phase("drain"):
                 final = self.hands.executed(start.old_primary)
                 self._drain(start, final)
+                # The last moment at which all can be undone.
+                self.hands.keep_locks()
         except HaError as error:
             left = self._roll_back(start, states, ahead)
             if left:
@@ -601,6 +605,7 @@ class Procedure:
             behind = [n for n in following if n in states]
             _require_behind(elected, decision.row, self.hands.connected(behind, decision.row.k))
         with self._phase("open"):
+            self.hands.keep_locks()
             self.hands.open_writes(elected.name)
         with self._phase("term"):
             self.hands.write_term(elected.name, decision.row, self.request.stall_timeout)
@@ -633,6 +638,9 @@ class Procedure:
     def _take_up(self, run: Unfinished, observation: Observation, diagnosis: Diagnosis) -> Optional[Report]:
         """Bring an interrupted run to an end: forward if its promotion had begun, back if not.
 
+        The locks that this takes are kept: were they let go, another run could come between what that one left and
+        what this one goes on with.
+
         :returns: the report, when that fulfils this run; None when this run starts from a clean state.
         """
         promote = run.last("promote")
@@ -658,7 +666,6 @@ class Procedure:
             else:
                 # They stay frozen for this run to go on with; if it is refused, they run again.
                 self._frozen = stopped
-        self.hands.release_locks()
         self.journal.close_other(run, "undone")
         self.report.notes.append(f"run {run.run_id} had been interrupted before it promoted anything: undone")
         return None
@@ -731,7 +738,6 @@ class Procedure:
                 ahead = {n: s for n, s in observation.states.items() if n in start.acknowledgers}
                 self._reopen(start, old, ahead)
             self._frozen = [n for n in start.acknowledgers if n in observation.states and start.mode == EMERGENCY]
-            self.hands.release_locks()
             self.journal.close_other(run, f"{elected.name} had not begun to serve")
             self.report.notes.append(f"run {run.run_id} had begun to promote {elected.name}; begin again")
             return None

@@ -3,7 +3,8 @@
 
 It models what the safety argument rests on and nothing else: commits that wait for k acknowledgements of attached
 receivers, receivers and appliers, relay logs that are lost by a wrong RESET, semi-sync on both sides, read-only flags,
-locks that die with their holder, and the rows of the collection's own schema travelling as transactions.
+locks that die with their holder or are lost before, and the rows of the collection's own schema travelling as
+transactions.
 
 ``adversary`` is called at every boundary: it lets every server that believes itself writable try to commit, the old
 primary included when it is only cut off from the control host. What gets acknowledged is remembered, and must be on the
@@ -20,6 +21,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.gtid import EMPT
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server import settings
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import (
     CONNECTING,
+    FAILED,
     OFF,
     ON,
     REFUSED,
@@ -91,6 +93,8 @@ class Cluster:
         self.payload: dict[tuple[str, int], Any] = {}
         self.acknowledged: list[tuple[str, int]] = []
         self.acknowledged_by: list[str] = []
+        self.locks: dict[str, object] = {}
+        """Who holds the advisory lock on a member: a ``Hands``, or any other object for another run."""
         primary = self.servers["db1"]
         primary.writable = True
         primary.source_enabled = True
@@ -274,17 +278,28 @@ class Cluster:
 
 
 class Hands:
-    """The verbs, on a ``Cluster``. ``kill_at``: die at that boundary, counted from 0; ``None`` for never."""
+    """The verbs, on a ``Cluster``. ``kill_at``: die at that boundary, counted from 0; ``None`` for never.
+
+    ``lose_at``: from that boundary on, as soon as locks are held, those on the members ``loses`` (all by default) are
+    lost, and with each the only connection that this run may use there.
+    """
 
     def __init__(
         self,
         cluster: Cluster,
         *,
         kill_at: Optional[int] = None,
+        lose_at: Optional[int] = None,
+        loses: Optional[Sequence[str]] = None,
         adversary: Optional[Callable[[Cluster], None]] = None,
     ) -> None:
         self.cluster = cluster
         self.kill_at = kill_at
+        self.lose_at = lose_at
+        self.loses = loses
+        self.lost: set[str] = set()
+        self.lost_after: Optional[int] = None
+        """At which boundary the locks were lost."""
         self.adversary = adversary
         self.boundaries = 0
         self.trace: list[str] = []
@@ -296,9 +311,30 @@ class Hands:
         here = self.boundaries
         self.boundaries += 1
         if here == self.kill_at:
+            self._drop(self.held)
             raise Killed(what)
+        if self.lose_at is not None and here >= self.lose_at and self.lost_after is None:
+            self._lose(here)
+
+    # --- locks --------------------------------------------------------------------------------------------------------
+    @property
+    def held(self) -> list[str]:
+        return [name for name, holder in self.cluster.locks.items() if holder is self]
+
+    def _lose(self, here: int) -> None:
+        gone = [name for name in self.held if self.loses is None or name in self.loses]
+        if gone:
+            self.lost_after = here
+            self.lost.update(gone)
+            self._drop(gone)
+
+    def _drop(self, names: Sequence[str]) -> None:
+        for name in names:
+            del self.cluster.locks[name]
 
     def _server(self, name: str) -> Server:
+        if name in self.lost:
+            raise HaError("lock_lost", f"{name}: the connection that held the lock is gone")
         server = self.cluster.servers[name]
         if server.mysqld != "running" or not server.reachable:
             raise HaError("connection_lost", f"{name}: gone")
@@ -312,24 +348,44 @@ class Hands:
 
     def observe(self, names: Optional[Sequence[str]] = None) -> Observation:
         self._boundary("observe")
-        return self.cluster.observe(names)
+        seen = self.cluster.observe(names)
+        lost = {n: NoAnswer(n, FAILED, "the connection that held the lock is gone") for n in self.lost}
+        return dataclasses.replace(seen, answers={n: lost.get(n, answer) for n, answer in seen.answers.items()})
 
     def wait(self, seconds: float) -> None:
         self.cluster.now += max(seconds, 0.01)
         self._boundary("wait")
+        self._require_locks()
 
     def blockers(self, name: str, older_than: float) -> list[dict[str, Any]]:
         return []
 
     def lock(self, names: Sequence[str], required: int, wait: float) -> list[str]:
         self._boundary("lock")
-        return list(names)
+        locks = self.cluster.locks
+        able = [name for name in names if self._answers(name)]
+        others = sorted(name for name in able if locks.get(name, self) is not self)
+        if len(able) - len(others) < required:
+            raise HaError("locked", "another run is at work", evidence={"members": others})
+        taken = [name for name in able if name not in others]
+        locks.update(dict.fromkeys(taken, self))
+        return taken
+
+    def _answers(self, name: str) -> bool:
+        server = self.cluster.servers[name]
+        return server.mysqld == "running" and server.reachable and name not in self.lost
 
     def keep_locks(self) -> None:
         self._boundary("keep_locks")
+        self._require_locks()
+
+    def _require_locks(self) -> None:
+        if self.lost:
+            raise HaError("lock_lost", f"the lock on {', '.join(sorted(self.lost))} is gone")
 
     def release_locks(self) -> None:
-        """Locks die with their holder: nothing to model."""
+        self._drop(self.held)
+        self.lost.clear()
 
     def _on_each(self, names: Sequence[str], verb: str, work: Callable[[Server], None]) -> dict[str, Any]:
         """Each server is a boundary of its own: a run may die when half of them are done."""
@@ -431,6 +487,7 @@ class Hands:
 
     def write_term(self, name: str, row: TermRow, wait: float) -> None:
         self._boundary(f"write_term {name}")
+        self._server(name)
         if not self.cluster.commit(name, row):
             self.cluster.settle_waiting()
             raise HaError("deadline_exceeded", f"{name}: the term row was not acknowledged")
@@ -439,9 +496,11 @@ class Hands:
 
     def testify(self, name: str, term: int) -> None:
         self._boundary(f"testify {name}")
+        self._server(name)
         if not self.cluster.beat(name):
             self.cluster.settle_waiting()
 
     def enable_events(self, name: str) -> tuple[list[str], list[str]]:
         self._boundary(f"enable_events {name}")
+        self._server(name)
         return [], []

@@ -7,6 +7,7 @@ never acknowledges; a run that is killed anywhere and run again converges; an un
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -466,6 +467,115 @@ def test_a_killed_run_is_not_trusted_after_the_old_primary_worked_on(
         assert cluster.lost(report.new_primary) == [], f"killed at {place}"
         assert sum(bool(cluster.commit(s.name)) for s in cluster.open_primaries()) <= 1
     assert refusals < 20
+
+
+# --- the cluster's lock ---------------------------------------------------------------------------------------------
+def everything(cluster: Cluster) -> dict[str, dict[str, object]]:
+    return {name: copy.deepcopy(vars(server)) for name, server in cluster.servers.items()}
+
+
+@pytest.mark.parametrize("held", [("db2", "db3"), ("db3",)])
+@pytest.mark.parametrize("situation", ["crash, n=2 k=1", "switchover, n=2 k=1"])
+def test_a_run_that_meets_a_held_lock_changes_nothing(tmp_path: Path, situation: str, held: tuple[str, ...]) -> None:
+    make, request, _adversary = SITUATIONS[situation]
+    cluster = make()
+    cluster.locks.update(dict.fromkeys(held, "another run"))
+    before = everything(cluster)
+    with pytest.raises(HaError) as refused:
+        run(cluster, request, tmp_path)
+    assert refused.value.code == "locked" and refused.value.evidence["members"] == list(held)
+    assert everything(cluster) == before
+    assert cluster.locks == dict.fromkeys(held, "another run"), "a lock was taken and not let go"
+    cluster.locks.clear()
+    check(cluster, run(cluster, request, tmp_path).new_primary)
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_an_interrupted_run_is_not_taken_up_while_another_holds_the_lock(tmp_path: Path, situation: str) -> None:
+    make, request, adversary = SITUATIONS[situation]
+    locked = 0
+    for place in range(boundaries(make, request, tmp_path / "count")):
+        cluster = make()
+        directory = tmp_path / str(place)
+        with pytest.raises(Killed):
+            run(cluster, request, directory, kill_at=place, adversary=adversary)
+        assert cluster.locks == {}, "a lock outlived its holder"
+        cluster.locks.update(dict.fromkeys(("db2", "db3", "db4", "db5"), "another run"))
+        before = everything(cluster)
+        with pytest.raises(HaError) as refused:
+            run(cluster, request, directory)
+        locked += refused.value.code == "locked"
+        assert everything(cluster) == before, f"killed at {place}"
+        cluster.locks.clear()
+        check(cluster, run(cluster, request, directory, adversary=adversary).new_primary)
+    assert locked > 10
+
+
+@pytest.mark.parametrize("loses", [None, ("db2",), ("db3",)], ids=["all", "db2", "db3"])
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_a_run_that_loses_its_lock_anywhere_stops_and_the_next_one_converges(
+    tmp_path: Path, situation: str, loses: Optional[tuple[str, ...]]
+) -> None:
+    make, request, adversary = SITUATIONS[situation]
+    codes: set[str] = set()
+    for place in range(boundaries(make, request, tmp_path / "count")):
+        cluster = make()
+        directory = tmp_path / str(place)
+        journal = Journal(str(directory), "ledger", f"run-{next(RUNS):09d}")
+        hands = Hands(cluster, lose_at=place, loses=loses, adversary=adversary)
+        try:
+            report = Procedure(hands, cluster.members, request, journal).run()
+        except HaError as error:
+            codes.add(error.code)
+            assert hands.lost_after is not None, f"stopped at {place} and had lost nothing"
+            stops(hands)
+            report = run(cluster, request, directory, adversary=adversary)
+        assert cluster.locks == {}
+        check(cluster, report.new_primary)
+    assert "lock_lost" in codes
+
+
+def stops(hands: Hands) -> None:
+    """From the first look at the locks after the loss on, nothing is begun that leads to a promotion."""
+    later = hands.trace[hands.lost_after or 0 :]
+    if hands.lost_after is None or "keep_locks" not in later:
+        return
+    begins = ("close_writes", "leave_source", "arm", "open_writes", "write_term")
+    begun = [what for what in later[later.index("keep_locks") :] if what.startswith(begins)]
+    assert set(begun) <= {"open_writes db1"}, f"went on after the loss at {later[0]}"
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_the_lock_is_looked_at_right_before_writes_are_blocked_a_promotion_is_begun_and_writes_are_opened(
+    tmp_path: Path, situation: str
+) -> None:
+    make, request, adversary = SITUATIONS[situation]
+    hands = Hands(make(), adversary=adversary)
+    Procedure(hands, hands.cluster.members, request, Journal(str(tmp_path), "ledger", "run")).run()
+    moments = {PLANNED: ("close_writes", "leave_source", "open_writes"), EMERGENCY: ("follow", "open_writes")}
+    for moment in moments[request.mode]:
+        first = next(n for n, what in enumerate(hands.trace) if what.startswith(moment))
+        assert hands.trace[first - 1] == "keep_locks", moment
+
+
+def test_the_locks_of_a_run_that_takes_up_another_are_never_let_go_in_between(tmp_path: Path) -> None:
+    class Watched(Hands):
+        taken = False
+
+        def _boundary(self, what: str) -> None:
+            assert self.held or not self.taken, f"no lock at {what}"
+            super()._boundary(what)
+            self.taken = bool(self.held)
+
+    for situation in SITUATIONS:
+        make, request, adversary = SITUATIONS[situation]
+        for place in range(0, boundaries(make, request, tmp_path / "count"), 3):
+            cluster = make()
+            directory = tmp_path / f"{situation}-{place}"
+            with pytest.raises(Killed):
+                run(cluster, request, directory, kill_at=place, adversary=adversary)
+            journal = Journal(str(directory), "ledger", f"run-{next(RUNS):09d}")
+            Procedure(Watched(cluster, adversary=adversary), cluster.members, request, journal).run()
 
 
 # --- the checks can fail --------------------------------------------------------------------------------------------
