@@ -172,10 +172,13 @@ def test_no_kill_is_sent_once_the_end_is_known(played: tuple[Server, Acting, Kil
         acting.ends.set()
         killer.marks = True
         acting.late = lambda: time.sleep(0.002)
-        assert block(acting, killer, budget=0.002) is None
+        error = block(acting, killer, budget=0.002)
+        # On a busy machine the budget may be over before the statement has begun: then it is the one that is hit.
+        assert error is None or (isinstance(error, StatementFailed) and error.errno == budgets.INTERRUPTED)
         acting.execute("the next statement", within=1)
         assert server.log[-1] == "the next statement" and not server.mark
-        assert server.log[1:-1] in ([], [f"KILL QUERY {THREAD}", "DO 0"])
+        assert kills(server) in ([], [f"KILL QUERY {THREAD}"])
+        assert (server.log[-2] == "DO 0") == bool(kills(server))
 
 
 def test_the_mark_of_a_kill_that_came_too_late_is_taken_by_an_empty_statement(
