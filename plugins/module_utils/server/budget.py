@@ -5,6 +5,7 @@ KILL QUERY names a connection, not a statement. Sent a moment too late, it ends 
 
 * it is sent, and its answer awaited, under a mutex that the end of the statement needs as well. Once the end is known
   no kill is sent, and the connection is not used again while one is on its way;
+* it is sent again until the end is known: the first one may come before the statement has reached the server;
 * a kill that reached the server in the very moment in which the statement ended may have left its mark there; an empty
   statement takes that;
 * a kill whose answer did not come may still arrive: the connection is closed, so that it finds nobody;
@@ -22,6 +23,9 @@ INTERRUPTED = 1317
 """The server's number for a statement that was killed."""
 
 NO_SUCH_THREAD = 1094
+
+AGAIN_EVERY = 0.05
+"""Seconds between two kills. The first one may come before the statement has reached the server, and finds nobody."""
 
 
 class _Watch:
@@ -44,17 +48,25 @@ class _Watch:
         self._thread.start()
 
     def _watch(self) -> None:
-        if self._ended.wait(self._budget):
-            return
+        pause = self._budget
+        while not self._ended.wait(pause):
+            if not self._interrupt():
+                return
+            pause = AGAIN_EVERY
+
+    def _interrupt(self) -> bool:
+        """Send one kill. False when no other is to follow."""
         with self._mutex:
             if self._ended.is_set():
-                return
+                return False
             self.sent = True
             try:
                 self._killer.execute(f"KILL QUERY {int(self._target)}", within=self._within)
                 self.answered = True
             except StatementFailed as error:
                 self.answered = error.errno == NO_SUCH_THREAD
+                return False
+        return True
 
     def end(self) -> None:
         """The statement has ended. Returns when no kill is on its way any more, or is known to have no answer."""

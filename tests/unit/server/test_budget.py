@@ -84,7 +84,7 @@ class Killer:
         self.sending = threading.Event()
         self.deliver = threading.Event()
         self.deliver.set()
-        self.answers: Optional[StatementFailed] = None
+        self.answers: list[StatementFailed] = []
         self.marks = False
         self.closed = 0
 
@@ -92,8 +92,7 @@ class Killer:
         self.sending.set()
         self.deliver.wait(5)
         self.server.log.append(sql)
-        answer = self.answers
-        if isinstance(answer, StatementFailed):
+        for answer in self.answers:
             self.usable = answer.code == "sql_error"
             raise answer
         self.server.interrupt(self.marks)
@@ -104,7 +103,9 @@ class Killer:
 
 
 @pytest.fixture
-def played() -> tuple[Server, Acting, Killer]:
+def played(monkeypatch: pytest.MonkeyPatch) -> tuple[Server, Acting, Killer]:
+    """One kill, unless a test asks for more: how many there are by the clock says nothing on a busy machine."""
+    monkeypatch.setattr(budgets, "AGAIN_EVERY", 60)
     server = Server()
     return server, Acting(server), Killer(server)
 
@@ -144,6 +145,27 @@ def test_when_the_budget_is_over_the_statement_is_interrupted_and_the_connection
     acting.execute("SET GLOBAL super_read_only = OFF", within=1)
 
 
+def test_a_kill_that_comes_before_the_statement_is_followed_by_another(
+    played: tuple[Server, Acting, Killer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, acting, killer = played
+    monkeypatch.setattr(budgets, "AGAIN_EVERY", 0.05)
+    begin = acting.execute
+
+    def late(sql: str, values: Any = (), *, within: float) -> None:
+        if sql == BLOCK:
+            assert killer.sending.wait(5)
+            time.sleep(0.01)
+        begin(sql, values, within=within)
+
+    acting.execute = late  # type: ignore[method-assign]
+    error = block(acting, killer, budget=0.01, within=5)
+    assert isinstance(error, StatementFailed) and error.errno == budgets.INTERRUPTED
+    first = server.log.index(BLOCK)
+    assert kills(server) == [f"KILL QUERY {THREAD}"] * len(kills(server))
+    assert first >= 1 and len(kills(server)) > first, "none came after it"
+
+
 def test_the_connection_is_not_used_again_while_a_kill_is_on_its_way(played: tuple[Server, Acting, Killer]) -> None:
     """The statement ends in the moment in which the kill is sent: the kill finds nobody, and not the next statement."""
     server, acting, killer = played
@@ -173,11 +195,10 @@ def test_no_kill_is_sent_once_the_end_is_known(played: tuple[Server, Acting, Kil
         killer.marks = True
         acting.late = lambda: time.sleep(0.002)
         error = block(acting, killer, budget=0.002)
-        # On a busy machine the budget may be over before the statement has begun: then it is the one that is hit.
+        # On a busy machine the kill may even come before the statement.
         assert error is None or (isinstance(error, StatementFailed) and error.errno == budgets.INTERRUPTED)
         acting.execute("the next statement", within=1)
         assert server.log[-1] == "the next statement" and not server.mark
-        assert kills(server) in ([], [f"KILL QUERY {THREAD}"])
         assert (server.log[-2] == "DO 0") == bool(kills(server))
 
 
@@ -188,7 +209,7 @@ def test_the_mark_of_a_kill_that_came_too_late_is_taken_by_an_empty_statement(
     killer.marks = True
     acting.ends.set()
     acting.late = lambda: killer.sending.wait(5) and None  # type: ignore[func-returns-value]
-    assert block(acting, killer, budget=0.02, within=5) is None
+    assert block(acting, killer, budget=0.2, within=5) is None
     assert server.log == [BLOCK, f"KILL QUERY {THREAD}", "DO 0"] and not server.mark
     acting.execute("the next statement", within=1)
 
@@ -198,19 +219,19 @@ def test_a_kill_without_an_answer_may_still_arrive_and_must_find_nobody(
     played: tuple[Server, Acting, Killer], code: str
 ) -> None:
     _server, acting, killer = played
-    killer.answers = StatementFailed(code, "no answer")
+    killer.answers = [StatementFailed(code, "no answer")]
     acting.ends.set()
     acting.late = lambda: killer.sending.wait(5) and None  # type: ignore[func-returns-value]
-    assert block(acting, killer, budget=0.02) is None
+    assert block(acting, killer, budget=0.2) is None
     assert not acting.usable
 
 
 def test_a_connection_that_was_gone_when_the_kill_came_needs_no_closing(played: tuple[Server, Acting, Killer]) -> None:
     server, acting, killer = played
-    killer.answers = StatementFailed("sql_error", "no such thread", errno=budgets.NO_SUCH_THREAD)
+    killer.answers = [StatementFailed("sql_error", "no such thread", errno=budgets.NO_SUCH_THREAD)]
     acting.ends.set()
     acting.late = lambda: killer.sending.wait(5) and None  # type: ignore[func-returns-value]
-    assert block(acting, killer, budget=0.02) is None
+    assert block(acting, killer, budget=0.2) is None
     assert acting.usable and server.log[-1] == "DO 0"
 
 
