@@ -132,8 +132,9 @@ def may_start(request: Request, observation: Observation, diagnosis: Diagnosis) 
         return Refusal(tuple(reasons))
     answering = registered_names(term, observation)
     required = durability.freeze_required(term.n, term.k) if term.n and term.k else 1
+    locks = _locks(request, term, answering)
     check = _planned if request.mode == PLANNED else _emergency
-    reasons += check(request, observation, diagnosis, term, answering, required)
+    reasons += check(request, observation, diagnosis, term, answering, max(required, locks))
     if reasons:
         return Refusal(tuple(reasons))
     hearing = verdicts.heard_by(observation, diagnosis.primary_uuid) if request.mode == EMERGENCY else []
@@ -144,7 +145,7 @@ def may_start(request: Request, observation: Observation, diagnosis: Diagnosis) 
         term=term,
         acknowledgers=tuple(sorted(answering)),
         required=required,
-        locks=_locks(request, term, answering),
+        locks=locks,
         needs_silence=tuple(hearing),
     )
 
@@ -299,7 +300,8 @@ def _too_few(term: TermRow, answering: Mapping[str, str], required: int) -> Reas
     return _reason(
         "too_few_acknowledgers",
         f"{len(set(answering.values()))} of {term.n} registered acknowledgers answer; with k={term.k}, {required} have"
-        " to be held so that nothing acknowledged can be missing and the old primary can acknowledge nothing more",
+        " to be held and locked so that nothing acknowledged can be missing, the old primary can acknowledge nothing"
+        " more, and no second run can promote another server",
         f"Bring back {' or '.join(absent)}; or name yourself in accept_data_loss.",
         n=term.n,
         k=term.k,

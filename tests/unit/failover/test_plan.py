@@ -169,6 +169,13 @@ REFUSED: list[tuple[str, str, Observation, dict[str, Any], tuple[str, ...]]] = [
     ("its certificate expired", EMERGENCY, replaced(H, no_answer(1, TLS_FAILED)), {}, ("primary_alive_no_login",)),
     ("too few answer", EMERGENCY, replaced(DEAD, no_answer(3)), {}, ("too_few_acknowledgers",)),
     (
+        "enough to prove it, and another run could do the same with the other half",
+        EMERGENCY,
+        replaced(after_crash(term(5, 3)), no_answer(4), no_answer(5)),
+        {"lower_k": plan.TO_REMAINING},
+        ("too_few_acknowledgers",),
+    ),
+    (
         "nobody who may have acknowledged answers, and a person would accept the loss",
         EMERGENCY,
         observe(no_answer(1), no_answer(2), no_answer(3), bare(4, executed=gtids("1:1-5"), term=T)),
