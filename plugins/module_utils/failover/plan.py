@@ -158,7 +158,7 @@ def _nobody_answers(observation: Observation) -> Reason:
     return _reason(
         "topology_no_answer",
         "no member answers: " + "; ".join(s.message for s in silent.values()),
-        f"{here}{observation.next_step} Nothing was changed.",
+        f"{here}{observation.next_step}",
         verdict=verdicts.NO_ANSWER,
         kinds={name: s.kind for name, s in silent.items()},
     )

@@ -171,7 +171,7 @@ def _unregistered_silence(situation: Situation, wish: Wish) -> Iterator[Reason]:
         yield _reason(
             "member_does_not_answer",
             f"no member answers: {'; '.join(evidence.values())}",
-            f"{observation.next_step} Nothing was changed.",
+            observation.next_step,
             silent=evidence,
         )
     elif evidence:
