@@ -136,6 +136,8 @@ def may_start(request: Request, observation: Observation, diagnosis: Diagnosis) 
     answering = registered_names(term, observation)
     required = durability.freeze_required(term.n, term.k) if term.n and term.k else 1
     check = _planned if request.mode == PLANNED else _emergency
+    # In an emergency such a member is no reason to leave the cluster without a primary: it acknowledges nothing.
+    reasons += _not_ours(observation) if request.mode == PLANNED else []
     reasons += check(request, observation, diagnosis, term, answering, required)
     if reasons:
         return Refusal(tuple(reasons))
@@ -150,6 +152,14 @@ def may_start(request: Request, observation: Observation, diagnosis: Diagnosis) 
         locks=min(durability.locks_required(term.n, term.k), term.n) if term.n and term.k else 1,
         needs_silence=tuple(hearing),
     )
+
+
+def _not_ours(observation: Observation) -> list[Reason]:
+    return [
+        _reason("connect_not_supported", a.message, f"{a.next_step} Or take it out of the members.", member=a.name)
+        for a in observation.silent.values()
+        if a.kind == NOT_SUPPORTED
+    ]
 
 
 def _nobody_answers(observation: Observation) -> Reason:
@@ -181,12 +191,6 @@ def _planned(
 ) -> list[Reason]:
     if diagnosis.verdict in _NEXT_BY_VERDICT:
         return []
-    strange = [a for a in observation.silent.values() if a.kind == NOT_SUPPORTED]
-    if strange:
-        return [
-            _reason("connect_not_supported", a.message, f"{a.next_step} Or take it out of the members.", member=a.name)
-            for a in strange
-        ]
     if diagnosis.verdict not in (verdicts.LOSSLESS, verdicts.LOSSLESS_AT_RISK):
         silent = observation.silent.get(diagnosis.primary or "")
         return [

@@ -212,7 +212,7 @@ NEXT_STEP: Mapping[str, str] = {
     LOGIN_FAILED: "Check the account, its password and the host it may connect from.",
     TLS_FAILED: "Check the certificate's dates and names and the CA file.",
     NOT_SUPPORTED: "Use MySQL 8.0.26 or later.",
-    FAILED: "See the server's error log.",
+    FAILED: "See the server's error log; it may have no connection left.",
 }
 """What a person does about a server that did not answer, by the kind of its silence."""
 
