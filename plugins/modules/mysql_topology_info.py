@@ -105,7 +105,10 @@ durability:
         lost_acknowledgers: []
         survived: true
 servers:
-  description: Each member by name, with its verdict, reasons, GTID sets, receiver, applier, semi-sync, lag and drift.
+  description:
+    - Each member by name, with its verdict, reasons, GTID sets, receiver, applier, semi-sync, lag and drift.
+    - C(lag_s) is null where it is not known, as when no keeper writes heartbeats.
+    - A member that did not answer has C(kind), C(error), C(errno) and C(next_step) instead.
   returned: always
   type: dict
 errant:

@@ -69,6 +69,21 @@ class Cluster:
             for s in (self.servers if servers is None else servers)
         )
 
+    def arguments(self, module: str, **more: Any) -> dict[str, Any]:
+        """What a module is given to act on these servers."""
+        given: dict[str, Any] = {
+            "cluster": "scratch",
+            "members": [s.as_member(zone=f"z{s.number}", city="one") for s in self.servers],
+            "login_user": scratch.ADMIN,
+            "login_password": scratch.ADMIN_PASSWORD,
+            "ca_cert": str(self.farm.files / "ca.pem"),
+        }
+        if module in ("mysql_failover", "mysql_replication"):
+            given.update(replication_password=scratch.REPLICATION_PASSWORD, replication_ca=CA)
+        if module == "mysql_replication":
+            given.update(clone_password=scratch.CLONE_PASSWORD)
+        return {**given, **more}
+
     def converge(self, servers: list[scratch.Server] | None = None, *, check: bool = False, **wish: Any) -> Report:
         members = wish.pop("members", None) or self.members(servers)
         return converge(members, self.login, Wish(members, ca=CA, **wish), MEANS, cluster="scratch", check_only=check)

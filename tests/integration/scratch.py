@@ -11,7 +11,7 @@ import datetime
 import ipaddress
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -178,6 +178,22 @@ class Server:
                     raise AssertionError(docker("logs", "--tail", "30", self.container, check=False)) from None
                 time.sleep(0.2)
 
+    @contextmanager
+    def wearing(self, label: str) -> Iterator[None]:
+        """The server shows the certificate of that label (see ``Farm.certify``) to whoever connects meanwhile."""
+
+        def put_on(cursor: Any, which: str) -> None:
+            for what in (f"cert-{self.number}", f"key-{self.number}", "ca"):
+                cursor.execute(f"SET GLOBAL ssl_{what.split('-')[0]} = '/scratch/{what}{which}.pem'")
+            cursor.execute("ALTER INSTANCE RELOAD TLS")
+
+        with self.connected() as connection, connection.cursor() as cursor:
+            put_on(cursor, label)
+            try:
+                yield
+            finally:
+                put_on(cursor, "")
+
     def kill(self) -> None:
         docker("kill", self.container)
 
@@ -187,6 +203,51 @@ class Server:
 
     def as_member(self, **more: Any) -> dict[str, Any]:
         return {"name": self.name, "host": self.address, **more}
+
+
+def everything(servers: Sequence[Server]) -> list[Any]:
+    """What a test compares to see that nothing was changed."""
+    return [
+        (
+            s.value("@@GLOBAL.gtid_executed"),
+            s.variable("read_only"),
+            s.variable("super_read_only"),
+            s.variable("rpl_semi_sync_source_enabled"),
+            s.variable("rpl_semi_sync_source_wait_for_replica_count"),
+            s.variable("rpl_semi_sync_replica_enabled"),
+            {k: v for k, v in s.replica().items() if k in ("Source_Host", "Source_User", "Replica_IO_Running")},
+            s.sql("SELECT User, Host, account_locked, authentication_string FROM mysql.user ORDER BY User, Host"),
+        )
+        for s in servers
+    ]
+
+
+class Authority:
+    """A certificate authority that nobody else knows."""
+
+    def __init__(self, name: str = "scratch") -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = self._called(name)
+        self.certificate = self._signed(self._name, self._key, x509.BasicConstraints(True, None), 172800)
+
+    @staticmethod
+    def _called(name: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+    def _signed(self, subject: x509.Name, key: Any, extension: x509.ExtensionType, seconds: float) -> bytes:
+        now = datetime.datetime.now(datetime.UTC)
+        builder = x509.CertificateBuilder(self._name, subject, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now - datetime.timedelta(days=1))
+        builder = builder.not_valid_after(now + datetime.timedelta(seconds=seconds)).add_extension(extension, True)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    def sign(self, name: str, address: str, seconds: float) -> tuple[bytes, bytes]:
+        """A server's certificate and its key, as PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+        return self._signed(self._called(name), key, names, seconds), key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
 
 
 class Farm:
@@ -216,31 +277,21 @@ class Farm:
         return str(self._network[10 + number])
 
     def _certificates(self) -> None:
-        now = datetime.datetime.now(datetime.UTC)
-        authority = ec.generate_private_key(ec.SECP256R1())
-        issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "scratch")])
-
-        def signed(subject: x509.Name, key: Any, extension: x509.ExtensionType) -> bytes:
-            builder = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
-            builder = builder.not_valid_before(now - datetime.timedelta(days=1))
-            builder = builder.not_valid_after(now + datetime.timedelta(days=2)).add_extension(extension, True)
-            return builder.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-        (self.files / "ca.pem").write_bytes(signed(issuer, authority, x509.BasicConstraints(True, None)))
+        self._authority = Authority()
         for number in self.servers:
-            key = ec.generate_private_key(ec.SECP256R1())
-            name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"s{number}")])
-            address = x509.IPAddress(ipaddress.ip_address(self.address(number)))
-            (self.files / f"cert-{number}.pem").write_bytes(signed(name, key, x509.SubjectAlternativeName([address])))
-            target = self.files / f"key-{number}.pem"
-            target.write_bytes(
-                key.private_bytes(
-                    serialization.Encoding.PEM,
-                    serialization.PrivateFormat.PKCS8,
-                    serialization.NoEncryption(),
-                )
-            )
-            target.chmod(0o644)
+            self.certify(number)
+
+    def certify(
+        self, number: int, label: str = "", *, authority: Authority | None = None, seconds: float = 172800
+    ) -> None:
+        """Write ``cert-<number><label>.pem``, its key and ``ca<label>.pem``: by our own authority or another one."""
+        signer = authority or self._authority
+        certificate, key = signer.sign(f"s{number}", self.address(number), seconds)
+        (self.files / f"ca{label}.pem").write_bytes(signer.certificate)
+        (self.files / f"cert-{number}{label}.pem").write_bytes(certificate)
+        target = self.files / f"key-{number}{label}.pem"
+        target.write_bytes(key)
+        target.chmod(0o644)
 
     def _initialise(self) -> None:
         statements = ["SET sql_log_bin=0", "ALTER USER root@localhost IDENTIFIED BY ''"]

@@ -12,7 +12,7 @@ from typing import Any, Mapping, Optional, Sequence, Union
 
 from ..gtid import GtidSet, union
 from ..refusal import Reason, Refusal
-from ..server.state import ON, Member, Observation, ServerState, TermRow
+from ..server.state import NOT_SUPPORTED, ON, Member, Observation, ServerState, TermRow
 from ..topology import diagnose as verdicts
 from ..topology import durability
 from ..topology.diagnose import Diagnosis
@@ -110,7 +110,10 @@ def may_start(request: Request, observation: Observation, diagnosis: Diagnosis) 
                 members=names,
             )
         )
-    if diagnosis.verdict in (verdicts.NO_ANSWER, verdicts.FRESH, verdicts.NO_PRIMARY, verdicts.SEVERAL_WRITABLE):
+    if diagnosis.verdict == verdicts.NO_ANSWER:
+        # That no term row was seen says nothing more.
+        return Refusal((*reasons, _nobody_answers(observation)))
+    if diagnosis.verdict in _NEXT_BY_VERDICT:
         reasons.append(
             _reason(
                 f"topology_{diagnosis.verdict}",
@@ -134,6 +137,8 @@ def may_start(request: Request, observation: Observation, diagnosis: Diagnosis) 
     required = durability.freeze_required(term.n, term.k) if term.n and term.k else 1
     locks = _locks(request, term, answering)
     check = _planned if request.mode == PLANNED else _emergency
+    # In an emergency such a member is no reason to leave the cluster without a primary: it acknowledges nothing.
+    reasons += _not_ours(observation) if request.mode == PLANNED else []
     reasons += check(request, observation, diagnosis, term, answering, max(required, locks))
     if reasons:
         return Refusal(tuple(reasons))
@@ -159,8 +164,27 @@ def _locks(request: Request, term: TermRow, answering: Mapping[str, str]) -> int
     return min(locks, len(answering)) if request.accept_data_loss else locks
 
 
+def _not_ours(observation: Observation) -> list[Reason]:
+    return [
+        _reason("connect_not_supported", a.message, f"{a.next_step} Or take it out of the members.", member=a.name)
+        for a in observation.silent.values()
+        if a.kind == NOT_SUPPORTED
+    ]
+
+
+def _nobody_answers(observation: Observation) -> Reason:
+    silent = observation.silent
+    here = "" if any(s.alive for s in silent.values()) else "Check the control host's own network first. "
+    return _reason(
+        "topology_no_answer",
+        "no member answers: " + "; ".join(s.message for s in silent.values()),
+        f"{here}{observation.next_step}",
+        verdict=verdicts.NO_ANSWER,
+        kinds={name: s.kind for name, s in silent.items()},
+    )
+
+
 _NEXT_BY_VERDICT = {
-    verdicts.NO_ANSWER: "Check the control host's own network first; nothing was changed.",
     verdicts.FRESH: "Deploy replication first (site.yml).",
     verdicts.NO_PRIMARY: "Find out by hand which server was primary; then run the replication role with it.",
     verdicts.SEVERAL_WRITABLE: "Make all but the right one read-only by hand after comparing their GTID sets.",
@@ -178,12 +202,15 @@ def _planned(
     if diagnosis.verdict in _NEXT_BY_VERDICT:
         return []
     if diagnosis.verdict not in (verdicts.LOSSLESS, verdicts.LOSSLESS_AT_RISK):
+        silent = observation.silent.get(diagnosis.primary or "")
         return [
             _reason(
                 f"not_lossless_{diagnosis.verdict}",
                 f"a planned switchover starts from a healthy cluster; this one is {diagnosis.verdict}: "
                 + "; ".join(diagnosis.reasons),
-                "Mend it first (site.yml converges it); if the primary is dead, use mode emergency.",
+                f"{silent.next_step} It is not dead: there is no case for mode emergency."
+                if silent is not None and silent.alive
+                else "Mend it first (site.yml converges it); if the primary is dead, use mode emergency.",
                 verdict=diagnosis.verdict,
             )
         ]
@@ -208,11 +235,15 @@ def _fit(
     """What speaks against this server as the target of a planned switchover."""
     verdict = diagnosis.servers[name]
     if name not in answering:
+        silent = observation.silent.get(name)
         return [
             _reason(
                 "not_an_acknowledger",
-                f"{name} is not a registered acknowledger that answers ({verdict.verdict})",
-                "Converge it with the replication role, then run again.",
+                f"{name} is not a registered acknowledger that answers ({verdict.verdict})"
+                + (f": {silent.message}" if silent else ""),
+                f"{silent.next_step} Or name another server."
+                if silent
+                else "Converge it with the replication role, then run again.",
                 verdict=verdict.verdict,
                 reasons=list(verdict.reasons),
             )
@@ -265,7 +296,7 @@ def _emergency(
             _reason(
                 "primary_alive_no_login",
                 f"{diagnosis.primary} answers and does not let us in: {silent.message}",
-                "Mend the account, the certificate or the server's connections; it is not dead.",
+                f"{silent.next_step} It is not dead.",
                 primary=diagnosis.primary,
                 kind=silent.kind,
                 errno=silent.errno,

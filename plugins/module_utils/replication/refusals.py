@@ -13,7 +13,7 @@ from ..gtid import EMPTY, GtidSet
 from ..refusal import Reason
 from ..server import settings
 from ..server.dialect import version_tuple
-from ..server.state import OFF, Member, ServerState
+from ..server.state import NOT_SUPPORTED, OFF, Member, NoAnswer, ServerState
 from ..topology import diagnose, durability
 from .situation import Primary, Situation, Wish, account_of
 
@@ -27,7 +27,7 @@ def _reason(code: str, message: str, next_step: str, **evidence: Any) -> Reason:
 
 def find(situation: Situation, wish: Wish, primary: Optional[Primary]) -> tuple[Reason, ...]:
     """Every reason against converging now."""
-    reasons = [*_wishes(situation, wish), *_identities(situation, wish)]
+    reasons = [*_wishes(situation, wish), *_unusable(situation, wish), *_identities(situation, wish)]
     found = list(_primary(situation, wish, primary))
     reasons += found
     if primary and not found:
@@ -61,6 +61,25 @@ def _wishes(situation: Situation, wish: Wish) -> Iterator[Reason]:
             k=wish.k,
             n=max(possible, 0),
         )
+
+
+def _unusable(situation: Situation, wish: Wish) -> Iterator[Reason]:
+    """Members that answer and can not become one: left as they are, they would stay outside without an end.
+
+    One that is registered and does not let us in is like one that is away: the others go on meanwhile.
+    """
+    if situation.term is None:
+        return  # then every member has to answer in any case
+    registered = {m.name for m in situation.term.members}
+    for name, silent in situation.observation.silent.items():
+        if name in wish.names and silent.alive and (silent.kind == NOT_SUPPORTED or name not in registered):
+            yield _reason(
+                f"connect_{silent.kind}",
+                silent.message,
+                f"{silent.next_step} Or take it out of the members.",
+                member=name,
+                errno=silent.errno,
+            )
 
 
 def _identities(situation: Situation, wish: Wish) -> Iterator[Reason]:
@@ -110,9 +129,7 @@ def _primary(situation: Situation, wish: Wish, primary: Optional[Primary]) -> It
             "primary_does_not_answer" if primary.name in wish.names else "primary_not_a_member",
             f"{primary.name} is the primary of record ({primary.why})"
             + (f" and does not answer: {silent.message}" if silent else " and is not among the members"),
-            "An emergency is not converged: run mysql_failover (mode emergency), or bring the primary back."
-            if silent
-            else "Fail over to a member that stays, then remove this one.",
+            _without_primary(silent),
             primary=primary.name,
             server_uuid=primary.server_uuid,
         )
@@ -139,14 +156,30 @@ def _primary(situation: Situation, wish: Wish, primary: Optional[Primary]) -> It
     yield from _silence(situation, wish, primary, state)
 
 
+def _without_primary(silent: Optional[NoAnswer]) -> str:
+    if silent is None:
+        return "Fail over to a member that stays, then remove this one."
+    if silent.alive:
+        return f"{silent.next_step} It is not dead: there is no case for a failover."
+    return "An emergency is not converged: run mysql_failover (mode emergency), or bring the primary back."
+
+
 def _unregistered_silence(situation: Situation, wish: Wish) -> Iterator[Reason]:
     observation = situation.observation
     evidence = {m.name: observation.silent[m.name].message for m in wish.members if m.name in observation.silent}
-    if evidence:
+    if evidence and not observation.states:
+        yield _reason(
+            "member_does_not_answer",
+            f"no member answers: {'; '.join(evidence.values())}",
+            observation.next_step,
+            silent=evidence,
+        )
+    elif evidence:
         yield _reason(
             "member_does_not_answer",
             f"nobody is registered yet, so every member must answer: {'; '.join(evidence.values())}",
-            "Bring it back or take it out of the members: it may hold data, or take writes.",
+            f"{observation.next_step} Or take it out of the members, once you know that it holds no data and takes no"
+            " writes.",
             silent=evidence,
         )
 

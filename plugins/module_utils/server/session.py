@@ -19,7 +19,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 from ..errors import HaError
 from . import dialect
-from .state import FAILED, LOGIN_FAILED, NOT_SUPPORTED, REFUSED, TIMED_OUT, TLS_FAILED, UNREACHABLE
+from .state import FAILED, LOGIN_FAILED, NEXT_STEP, NOT_SUPPORTED, REFUSED, TIMED_OUT, TLS_FAILED, UNREACHABLE
 
 try:
     import pymysql
@@ -68,17 +68,6 @@ class ConnectFailed(HaError):
         super().__init__(f"connect_{kind}", message, **details)
         self.kind = kind
         self.errno = errno
-
-
-_NEXT = {
-    REFUSED: "Check that mysqld runs there and listens on the admin address and port.",
-    TIMED_OUT: "The host or its network does not answer: check both; nothing was changed there.",
-    UNREACHABLE: "Check the name, the address and the route.",
-    LOGIN_FAILED: "Check the account, its password and the host it may connect from.",
-    TLS_FAILED: "Check the certificate's dates and names and the CA file.",
-    NOT_SUPPORTED: "Use MySQL 8.0.26 or later.",
-    FAILED: "See the server's error log.",
-}
 
 
 def identifier(name: str) -> str:
@@ -195,17 +184,24 @@ class Session:
                     ssl_verify_identity=True,
                 )
         evidence = {"member": name, "host": host, "port": port, "user": login.user, "ca": login.ca}
+        connection = None
         try:
-            connection = pymysql.connect(**arguments)
+            connection = pymysql.connect(defer_connect=True, **arguments)
+            connection.connect()
         except (pymysql.err.MySQLError, OSError, RuntimeError) as error:
-            kind = _kind_of(error)
+            kind, text = _kind_of(error), _text(error)
             number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+            # A server that is none of ours mostly fails at the login or at TLS, and has said before what it is.
+            greeted = str(getattr(connection, "server_version", ""))
+            problem = dialect.unsupported(greeted, "") if greeted else None
+            if problem:
+                kind, text, evidence["version"] = NOT_SUPPORTED, problem, greeted
             raise ConnectFailed(
                 kind,
-                f"{name} ({host}:{port}): {_text(error)}",
+                f"{name} ({host}:{port}): {text}",
                 errno=number,
                 evidence=dict(evidence, errno=number),
-                next_step=_NEXT[kind],
+                next_step=NEXT_STEP[kind],
             ) from error
         session = cls(connection, name, connection.get_server_info(), "")  # type: ignore[no-untyped-call]
         try:
@@ -217,7 +213,7 @@ class Session:
                     NOT_SUPPORTED,
                     f"{name} ({host}:{port}): {problem}",
                     evidence=dict(evidence, version=session.version, version_comment=session.version_comment),
-                    next_step=_NEXT[NOT_SUPPORTED],
+                    next_step=NEXT_STEP[NOT_SUPPORTED],
                 )
             if settings:
                 assignments = ", ".join(f"SESSION {identifier(key)} = %s" for key in settings)

@@ -205,6 +205,17 @@ TLS_FAILED = "tls_failed"
 NOT_SUPPORTED = "not_supported"
 FAILED = "failed"
 
+NEXT_STEP: Mapping[str, str] = {
+    REFUSED: "Check that mysqld runs there and listens on the admin address and port.",
+    TIMED_OUT: "The host or its network does not answer: check both; nothing was changed there.",
+    UNREACHABLE: "Check the name, the address and the route.",
+    LOGIN_FAILED: "Check the account, its password and the host it may connect from.",
+    TLS_FAILED: "Check the certificate's dates and names and the CA file.",
+    NOT_SUPPORTED: "Use MySQL 8.0.26 or later.",
+    FAILED: "See the server's error log; it may have no connection left.",
+}
+"""What a person does about a server that did not answer, by the kind of its silence."""
+
 
 @dataclasses.dataclass(frozen=True)
 class NoAnswer:
@@ -227,6 +238,10 @@ class NoAnswer:
         """Something that speaks MySQL answered: this is no evidence of death."""
         return self.kind in (LOGIN_FAILED, TLS_FAILED, NOT_SUPPORTED, FAILED)
 
+    @property
+    def next_step(self) -> str:
+        return NEXT_STEP[self.kind]
+
 
 Answer = Union[ServerState, NoAnswer]
 
@@ -248,6 +263,11 @@ class Observation:
     @property
     def silent(self) -> dict[str, NoAnswer]:
         return {name: answer for name, answer in self.answers.items() if isinstance(answer, NoAnswer)}
+
+    @property
+    def next_step(self) -> str:
+        """What a person does about the members that did not answer: each thing once."""
+        return " ".join(dict.fromkeys(answer.next_step for answer in self.silent.values()))
 
     def by_uuid(self, server_uuid: str) -> Optional[ServerState]:
         return next((s for s in self.states.values() if s.server_uuid == server_uuid), None)

@@ -163,14 +163,17 @@ def errant(server: ServerState, observation: Observation, primary: Optional[Serv
 
 
 def lag(server: ServerState, primary: Optional[ServerState], primary_uuid: str) -> Optional[float]:
-    """Seconds between the primary's newest heartbeat and the newest one this server has applied; both by one clock."""
+    """Seconds between the primary's newest heartbeat and the newest one this server has applied; both by one clock.
+
+    None when it is not known: also when no keeper writes heartbeats any more, for then equal rows say nothing.
+    """
 
     def beat(state: Optional[ServerState]) -> Optional[float]:
         rows = state.heartbeats if state else ()
         return next((b.written_at for b in rows if b.server_uuid == primary_uuid), None)
 
     ours, theirs = beat(server), beat(primary)
-    if ours is None or theirs is None:
+    if primary is None or ours is None or theirs is None or primary.clock - theirs > FRESH_WITHIN:
         return None
     return round(max(theirs - ours, 0.0), 3)
 

@@ -161,9 +161,11 @@ class Members:
         for name, answer in outcome.items():
             if isinstance(answer, HaError):
                 raise answer
-            answers[name] = answer or NoAnswer(
-                name, TIMED_OUT, f"{name}: no answer within {within:g} s", asked_at=started, answered_at=ended
-            )
+            if answer is None:
+                member = self.member(name)
+                said = f"{name} ({member.host}:{member.port}): no answer within {within:g} s"
+                answer = NoAnswer(name, TIMED_OUT, said, asked_at=started, answered_at=ended)
+            answers[name] = answer
         return Observation(
             members=tuple(m for m in self.members if m.name in answers),
             answers=answers,

@@ -51,7 +51,7 @@ def _server(answer: Any, verdict: ServerVerdict) -> dict[str, Any]:
         "answer_ms": round((answer.answered_at - answer.asked_at) * 1000, 1),
     }
     if isinstance(answer, NoAnswer):
-        return dict(common, kind=answer.kind, errno=answer.errno, error=answer.message)
+        return dict(common, kind=answer.kind, errno=answer.errno, error=answer.message, next_step=answer.next_step)
     return dict(
         common,
         server_uuid=answer.server_uuid,

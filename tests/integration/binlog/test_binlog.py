@@ -7,10 +7,8 @@ One container of the lab's image with a mysqld of its own; the lab's hosts are n
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playing import run_module
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 CONFIG = """[mysqld]
@@ -250,27 +249,11 @@ def test_a_torn_tail_ends_where_the_server_cuts_it(host: Host) -> None:
     assert torn
 
 
-def module(host: Path, *options: str, check: bool = False) -> dict[str, Any]:
+def module(host: Path, *, check: bool = False, fails: bool = False, **options: Any) -> dict[str, Any]:
     """The module as a playbook runs it, on a copy of the data directory."""
-    call = [str(CHECKOUT / "build/venv/bin/ansible"), "localhost", "-i", "localhost,", "-c", "local"]
-    call += ["-m", "lossless.mysql_ha.mysql_binlog_archive", "-D", *(["-C"] if check else [])]
-    call += [
-        "-a",
-        " ".join((f"log_bin_index={host}/mysql/binlog.index directory={host}/kept cluster=ledger", *options)),
-    ]
-    environment = dict(
-        os.environ,
-        ANSIBLE_COLLECTIONS_PATH=str(CHECKOUT / "build/collections"),
-        ANSIBLE_STDOUT_CALLBACK="ansible.builtin.minimal",
-        ANSIBLE_PYTHON_INTERPRETER=sys.executable,
-        ANSIBLE_NOCOLOR="1",
-    )
-    done = subprocess.run(call, capture_output=True, text=True, check=False, env=environment)
-    text = done.stdout[done.stdout.index("{\n") :]
-    result: dict[str, Any] = json.JSONDecoder().raw_decode(text)[0]
-    result["failed"] = "FAILED" in done.stdout
-    result["shown"] = done.stdout
-    return result
+    given = {"log_bin_index": f"{host}/mysql/binlog.index", "directory": f"{host}/kept", "cluster": "ledger"}
+    result, printed = run_module("mysql_binlog_archive", {**given, **options}, check=check, fails=fails)
+    return dict(result, shown=printed)
 
 
 def test_the_module(host: Host, tmp_path: Path) -> None:
@@ -278,18 +261,18 @@ def test_the_module(host: Host, tmp_path: Path) -> None:
     docker("cp", f"{host.name}:/data/mysql", str(tmp_path))
     server = host.sql("SELECT @@server_uuid").strip()
     asked = f"{server}:4-6:290-310:mytag:2"
-    planned = module(tmp_path, f"gtids={asked}", check=True)
-    assert (planned["changed"], planned["failed"]) == (True, False), planned
+    planned = module(tmp_path, gtids=asked, check=True)
+    assert planned["changed"]
     assert not (tmp_path / "kept").exists()
-    done = module(tmp_path, f"gtids={asked}")
+    done = module(tmp_path, gtids=asked)
     assert done["changed"]
     assert (done["path"], done["found"], done["transaction_count"]) == (planned["path"], asked, 25)
     assert f"+found: {asked}" in done["shown"]
-    assert module(tmp_path, f"gtids={asked}")["changed"] is False
-    lost = module(tmp_path, f"gtids={asked},{server}:99999")
-    assert (lost["failed"], lost["code"]) == (True, "gtids_not_in_binlog")
+    assert module(tmp_path, gtids=asked)["changed"] is False
+    lost = module(tmp_path, gtids=f"{asked},{server}:99999", fails=True)
+    assert lost["code"] == "gtids_not_in_binlog"
     assert lost["evidence"]["missing"] == [{"gtids": f"{server}:99999", "why": "unknown_here"}]
-    some = module(tmp_path, f"gtids={asked},{server}:99999", "allow_missing=true")
+    some = module(tmp_path, gtids=f"{asked},{server}:99999", allow_missing=True)
     assert (some["changed"], some["missing_gtids"]) == (True, f"{server}:99999")
 
     docker("cp", f"{done['path']}/transactions.binlog", f"{host.name}:/data/mysql/archive")
@@ -308,7 +291,7 @@ def test_an_archive_can_be_replayed(host: Host, tmp_path: Path) -> None:
     )
     errant = host.sql(f"SELECT GTID_SUBTRACT(@@GLOBAL.gtid_executed, '{before}')").replace("\\n", "").strip()
     docker("cp", f"{host.name}:/data/mysql", str(tmp_path))
-    done = module(tmp_path, f"gtids={errant}")
+    done = module(tmp_path, gtids=errant)
     assert done.get("transaction_count") == 2, done
     docker("cp", f"{done['path']}/transactions.binlog", f"{host.name}:/data/replay")
     host.sql("SET sql_log_bin=0; TRUNCATE bank.replayed")

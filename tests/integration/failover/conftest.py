@@ -7,49 +7,16 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.faults import VARIABLE
+from heart import Heart
 
 _ROOT = Path(__file__).resolve().parents[3]
-
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError  # noqa: E402
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.faults import VARIABLE  # noqa: E402
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.server import schema  # noqa: E402
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import Session  # noqa: E402
-
 MODULE = _ROOT / "plugins" / "modules" / "mysql_failover.py"
-
-
-class Heart:
-    """Commits the heartbeat row on one server until that server is gone: what the keeper does, and nothing else."""
-
-    def __init__(self, cluster: Any, number: int, term: int) -> None:
-        self._stop = threading.Event()
-        self._first = threading.Event()
-        member = cluster.members()[number - 1]
-        self._thread = threading.Thread(target=self._beat, args=(cluster, member, term), daemon=True)
-        self._thread.start()
-        assert self._first.wait(10), "no heartbeat was acknowledged"
-
-    def _beat(self, cluster: Any, member: Any, term: int) -> None:
-        session = Session.connect(member.name, member.host, member.port, cluster.login, within=5)
-        while not self._stop.is_set():
-            try:
-                schema.write_heartbeat(session, term, within=30)
-            except HaError:
-                if not session.usable:
-                    return
-            else:
-                self._first.set()
-            self._stop.wait(0.3)
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(40)
 
 
 class Failover:
@@ -61,18 +28,8 @@ class Failover:
         self.journal = journal
 
     def arguments(self, **options: Any) -> dict[str, Any]:
-        members = [{"name": m.name, "host": m.host, "zone": m.zone, "city": m.city} for m in self.cluster.members()]
-        return {
-            "cluster": "scratch",
-            "members": members,
-            "login_user": self.scratch.ADMIN,
-            "login_password": self.scratch.ADMIN_PASSWORD,
-            "ca_cert": str(self.cluster.farm.files / "ca.pem"),
-            "replication_password": self.scratch.REPLICATION_PASSWORD,
-            "replication_ca": "/scratch/ca.pem",
-            "journal_directory": str(self.journal),
-            **options,
-        }
+        given = self.cluster.arguments("mysql_failover", journal_directory=str(self.journal))
+        return {**given, **options}
 
     def start(self, *, fault: str = "", check: bool = False, **options: Any) -> subprocess.Popen[str]:
         given = self.arguments(**options)

@@ -13,6 +13,7 @@ import pymysql
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.gtid import GtidSet
+from scratch import everything
 
 
 def executed(server: Any) -> GtidSet:
@@ -40,23 +41,6 @@ def wait_for(holds: Any, seconds: float = 5) -> None:
 
 def caught_up(primary: Any, replica: Any) -> None:
     wait_for(lambda: executed(primary) <= executed(replica))
-
-
-def everything(servers: list[Any]) -> list[Any]:
-    """What a test compares to see that nothing was changed."""
-    return [
-        (
-            s.value("@@GLOBAL.gtid_executed"),
-            s.variable("read_only"),
-            s.variable("super_read_only"),
-            s.variable("rpl_semi_sync_source_enabled"),
-            s.variable("rpl_semi_sync_source_wait_for_replica_count"),
-            s.variable("rpl_semi_sync_replica_enabled"),
-            {k: v for k, v in s.replica().items() if k in ("Source_Host", "Source_User", "Replica_IO_Running")},
-            s.value("(SELECT COUNT(*) FROM mysql.user WHERE account_locked = 'Y')"),
-        )
-        for s in servers
-    ]
 
 
 def assert_lossless(primary: Any, replicas: list[Any], k: int = 1) -> None:

@@ -25,6 +25,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.refusal import R
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import (
     CONNECTING,
     LOGIN_FAILED,
+    NOT_SUPPORTED,
     OFF,
     ON,
     TIMED_OUT,
@@ -88,7 +89,7 @@ REFUSED: list[tuple[str, str, Observation, dict[str, Any], tuple[str, ...]]] = [
         EMERGENCY,
         observe(no_answer(1, TIMED_OUT), no_answer(2, TIMED_OUT)),
         {},
-        ("topology_no_answer", "acknowledgers_unknown"),
+        ("topology_no_answer",),
     ),
     ("fresh servers", PLANNED, observe(bare(1), bare(2)), {}, ("topology_fresh", "acknowledgers_unknown")),
     (
@@ -138,6 +139,20 @@ REFUSED: list[tuple[str, str, Observation, dict[str, Any], tuple[str, ...]]] = [
         replaced(healthy(term(4, 2)), no_answer(3)),
         {"primary": "db3"},
         ("not_an_acknowledger",),
+    ),
+    (
+        "a member is no MySQL",
+        PLANNED,
+        observe(primary(T), replica(T, 2), replica(T, 3), no_answer(4, NOT_SUPPORTED)),
+        {},
+        ("connect_not_supported",),
+    ),
+    (
+        "the primary does not let us in",
+        PLANNED,
+        replaced(H, no_answer(1, TLS_FAILED)),
+        {},
+        ("not_lossless_primary_unreachable_from_here",),
     ),
     (
         "the target is stopped",
@@ -240,6 +255,37 @@ ALLOWED: list[tuple[str, str, Observation, dict[str, Any], dict[str, Any]]] = [
     ),
     ("five servers, k=3", EMERGENCY, after_crash(term(5, 3)), {}, {"required": 2, "locks": 3}),
 ]
+
+
+NEXT_STEPS: list[tuple[str, str, Observation, dict[str, Any], str, str]] = [
+    # what, mode, seen, request, what the next step says, what it must not say
+    ("wrong password", PLANNED, observe(no_answer(1, LOGIN_FAILED)), {}, "its password", "network"),
+    ("nobody answers", PLANNED, observe(no_answer(1, TIMED_OUT)), {}, "control host's own network", "password"),
+    ("expired", PLANNED, replaced(H, no_answer(1, TLS_FAILED)), {}, "certificate's dates", "use mode emergency"),
+    ("dead", PLANNED, DEAD, {}, "use mode emergency", "certificate"),
+    ("no login", EMERGENCY, replaced(H, no_answer(1, LOGIN_FAILED)), {}, "its password", "mode planned"),
+    (
+        "the target's certificate",
+        PLANNED,
+        replaced(healthy(term(4, 2)), no_answer(3, TLS_FAILED)),
+        {"primary": "db3"},
+        "certificate's dates",
+        "Converge",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("mode", "seen", "request_", "says", "not_"), [row[1:] for row in NEXT_STEPS], ids=[row[0] for row in NEXT_STEPS]
+)
+def test_the_next_step_follows_from_the_kind_of_silence(
+    mode: str, seen: Observation, request_: dict[str, Any], says: str, not_: str
+) -> None:
+    refusal = ask(mode, seen, **request_)
+    assert isinstance(refusal, Refusal)
+    next_step = refusal.as_error().next_step
+    assert says in next_step
+    assert not_ not in next_step
 
 
 @pytest.mark.parametrize(

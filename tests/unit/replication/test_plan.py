@@ -427,6 +427,54 @@ def test_nothing_is_decided_while_nobody_is_registered_and_one_is_silent() -> No
     assert codes(next_step(world.look(wish((1, 2, 3))), wish((1, 2, 3)))) == {"member_does_not_answer"}
 
 
+def test_when_nobody_answers_the_kind_of_silence_says_what_to_do() -> None:
+    world = World([Host(n, silent=True, silence="login_failed") for n in (1, 2)], 1)
+    decision = next_step(world.look(wish((1, 2))), wish((1, 2)))
+    assert codes(decision) == {"member_does_not_answer"}
+    assert isinstance(decision, Refusal)
+    error = decision.as_error()
+    assert "no member answers" in error.message
+    assert "password" in error.next_step
+    assert "take it out" not in error.next_step
+
+
+@pytest.mark.parametrize(
+    ("kind", "newcomer", "refused"),
+    [
+        ("not_supported", True, True),
+        ("tls_failed", True, True),
+        ("login_failed", True, True),
+        ("timed_out", True, False),
+        ("refused", True, False),
+        ("not_supported", False, True),
+        ("tls_failed", False, False),
+        ("login_failed", False, False),
+    ],
+)
+def test_a_member_that_answers_and_can_not_become_one_is_refused(kind: str, newcomer: bool, refused: bool) -> None:
+    """A registered one that does not let us in is left as it is, like one that is away."""
+    world = lossless(3)
+    number = 4 if newcomer else 3
+    world.hosts[number] = world.hosts.get(number) or Host(number)
+    world.hosts[number].silent, world.hosts[number].silence = True, kind
+    wanted = wish(tuple(world.hosts))
+    decision = next_step(world.look(wanted), wanted)
+    if refused:
+        assert codes(decision) == {f"connect_{kind}"}
+    else:
+        assert not isinstance(decision, Refusal)
+
+
+def test_a_primary_that_does_not_let_us_in_is_no_case_for_failover() -> None:
+    world = lossless(3)
+    world.p.silent, world.p.silence = True, "tls_failed"
+    decision = next_step(world.look(wish((1, 2, 3))), wish((1, 2, 3)))
+    assert codes(decision) == {"primary_does_not_answer"}
+    assert isinstance(decision, Refusal)
+    assert "certificate" in decision.as_error().next_step
+    assert "mysql_failover" not in decision.as_error().next_step
+
+
 def test_a_dead_primary_is_a_case_for_failover() -> None:
     world = lossless(3)
     world.p.silent = True

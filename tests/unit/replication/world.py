@@ -66,6 +66,7 @@ class Host:
     timeout: int = MAXIMUM_TIMEOUT_MS
     no_tx: int = 0
     silent: bool = False
+    silence: str = "timed_out"
     broken: bool = False
     restarted: bool = False
 
@@ -319,7 +320,7 @@ class World:
         for member in members:
             host = next(h for h in self.hosts.values() if h.name == member.name)
             if host.silent:
-                answers[host.name] = NoAnswer(host.name, "timed_out", f"{host.name}: no answer")
+                answers[host.name] = NoAnswer(host.name, host.silence, f"{host.name}: no answer")
                 continue
             answers[host.name] = self._state(host)
             facts[host.name] = ServerFacts(

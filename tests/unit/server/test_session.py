@@ -71,6 +71,9 @@ class Connection:
         self.open = True
         self.forced = 0
 
+    def connect(self) -> None:
+        """Nothing is left to do."""
+
     def cursor(self) -> Cursor:
         return Cursor(self)
 
@@ -226,6 +229,42 @@ def test_a_server_that_hangs_up_before_its_greeting_is_going_down() -> None:
             Session.connect("db1", "127.0.0.1", server.getsockname()[1], LOGIN, within=1.0)
         thread.join()
     assert caught.value.kind == "refused"
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "says"),
+    [
+        ("5.5.5-10.11.6-MariaDB", "not_supported", "MariaDB"),
+        ("5.7.44-log", "not_supported", "5.7.44"),
+        ("8.0.25", "not_supported", "8.0.26 and later"),
+        ("8.0.36", "login_failed", "Access denied"),
+    ],
+)
+def test_a_server_that_is_none_of_ours_says_so_in_its_greeting(version: str, kind: str, says: str) -> None:
+    """It refuses the login, which would send a person looking for a password."""
+    greeting = b"\x0a" + version.encode() + b"\0" + bytes(4) + b"12345678\0" + b"\x05\xa2\x21\x02\0\x08\0\x15"
+    greeting += bytes(10) + b"123456789012\0" + b"mysql_native_password\0"
+    denied = b"\xff\x15\x04#28000Access denied"
+
+    def packet(number: int, payload: bytes) -> bytes:
+        return len(payload).to_bytes(3, "little") + bytes([number]) + payload
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            client = server.accept()[0]
+            with client:
+                client.sendall(packet(0, greeting))
+                client.recv(4096)
+                client.sendall(packet(2, denied))
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        with pytest.raises(ConnectFailed) as caught:
+            Session.connect("db1", "127.0.0.1", server.getsockname()[1], LOGIN, within=1.0)
+        thread.join()
+    assert caught.value.kind == kind
+    assert says in caught.value.message
 
 
 def test_without_pymysql_a_person_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

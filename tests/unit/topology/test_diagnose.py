@@ -586,6 +586,13 @@ def test_lag_is_the_distance_between_heartbeat_rows(ours: Any, theirs: Any, lag:
     assert verdicts.lag(server, primary(T, heartbeats=rows(theirs)), uuid(1)) == lag
 
 
+def test_lag_is_unknown_when_heartbeats_have_ended() -> None:
+    old = NOW - verdicts.FRESH_WITHIN
+    rows = (beat(T, written_at=old),)
+    assert verdicts.lag(replica(T, 2, heartbeats=rows), primary(T, heartbeats=rows, clock=NOW), uuid(1)) == 0.0
+    assert verdicts.lag(replica(T, 2, heartbeats=rows), primary(T, heartbeats=rows, clock=NOW + 0.1), uuid(1)) is None
+
+
 def test_lag_is_unknown_without_the_primary() -> None:
     assert verdicts.lag(replica(T, 2), None, uuid(1)) is None
     assert diagnose(DEAD).servers["db2"].lag is None
