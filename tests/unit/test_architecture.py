@@ -26,10 +26,14 @@ ROOMS: dict[str, frozenset[str]] = {
     "server": frozenset({"ground"}),
     "topology": frozenset({"ground", "server"}),
     "binlog": frozenset({"ground"}),
-    "keeper": frozenset({"ground", "server", "topology"}),
+    "config_file": frozenset({"ground"}),
+    "keeper": frozenset({"ground", "server", "topology", "config_file"}),
     "rejoin": frozenset({"ground", "server", "topology", "binlog"}),
     "replication": frozenset({"ground", "server", "topology", "binlog", "rejoin"}),
     "failover": frozenset({"ground", "server", "topology", "binlog", "rejoin", "replication"}),
+    "manager": frozenset(
+        {"ground", "server", "topology", "binlog", "rejoin", "replication", "failover", "config_file"}
+    ),
 }
 
 PURE = (
@@ -38,6 +42,7 @@ PURE = (
     *(f"topology/{name}.py" for name in ("durability", "testimony", "proof", "diagnose", "render")),
     "failover/plan.py",
     "keeper/lease.py",
+    *(f"manager/{name}.py" for name in ("sample", "verdict", "policy", "packets")),
     *(f"replication/{name}.py" for name in ("plan", "situation", "refusals", "predict", "steps")),
 )
 # What is used of these is pure in itself and lives in a file that is not.
@@ -78,6 +83,7 @@ IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval"})
 # Where waiting is the work: (file, function): why.
 MAY_SLEEP = {
     ("plugins/module_utils/failover/hands.py", "wait"): "the window in which silence is evidence",
+    ("plugins/module_utils/failover/hands.py", "connected"): "receivers that connect",
     ("plugins/module_utils/server/local.py", "_connect"): "a server that starts",
     ("plugins/module_utils/server/local.py", "resume"): "a server whose replication comes back",
     ("plugins/module_utils/server/stop_guard.py", "guard"): "handed in, so that tests do not wait",

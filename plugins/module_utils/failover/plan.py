@@ -32,7 +32,7 @@ class Request:
     unproven promotion upon themselves; empty for nobody. ``block_budget``: how long a planned switchover may block
     writes. ``stall_timeout``: how long the elected server may make no progress applying.
 
-    ``never``: members that are not promoted unless one is asked for by name. ``quiet``: the acknowledgers that a watcher
+    ``never``: members that are promoted only when asked for by name. ``quiet``: the acknowledgers that a watcher
     has seen hear nothing of the primary for long enough, as heartbeats received by server_uuid: who has still not heard
     more is not listened to again. ``cut``: the primary may answer here, if fewer than k acknowledgers hear it.
     """
@@ -454,7 +454,7 @@ def elect(
             _reason(
                 "no_able_candidate",
                 "the servers that received everything can not apply it, or are never to be promoted",
-                "Mend the applier's error on one of them, or ask for one by name, then run again. Nothing was promoted.",
+                "Mend the applier's error, or ask for one by name, then run again. Nothing was promoted.",
                 candidates=[s.name for s in complete],
                 errors={s.name: s.applier.error for s in complete if s.applier and s.applier.error},
                 never=[s.name for s in complete if not _promotable(request, s.name)],

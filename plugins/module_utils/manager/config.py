@@ -42,7 +42,7 @@ class Hook:
 
 @dataclasses.dataclass(frozen=True)
 class ClusterConfig:
-    """One cluster. ``never``: members that are never promoted. ``preferred_zone``: elected first when they are equal."""
+    """One cluster. ``never``: members that are never promoted. ``preferred_zone``: elected first."""
 
     name: str
     members: tuple[Member, ...]
@@ -75,8 +75,8 @@ class ClusterConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """``token``: whoever has it may change things over HTTP; empty means that nobody may. ``listen_socket``: a path of a
-    Unix socket, or empty."""
+    """``token``: whoever has it may change things over HTTP; empty: nobody may. ``listen_socket``: the path of a Unix
+    socket, or empty."""
 
     clusters: tuple[ClusterConfig, ...]
     listen_address: str = "127.0.0.1"
@@ -353,5 +353,3 @@ def _moment(text: str) -> Optional[float]:
     except ValueError:
         return None
     return read.replace(tzinfo=datetime.timezone.utc).timestamp()
-
-

@@ -54,7 +54,7 @@ class Timing:
     ``deadline``: shorter than a tick, so that a tick has ended when the next one begins.
     ``silence``: of the acknowledgers, for a hang. More than three heartbeats, and at least twice the 99.9th percentile
     of the gaps under load (docs/manager.md).
-    ``confirm``: how much longer it has to last for a second tick to confirm it; a single answer that was held up is over
+    ``confirm``: how much longer it has to last for a second tick to confirm it; an answer that was held up is there
     by then. Both together are the keeper's ``failover_notice``: the old primary's host has let its address go.
     ``fallen``: how soon to look again after a refused connection, for receivers that have not noticed yet.
     ``stall``: how long the heartbeat row may stand still on a primary that answers; the keeper writes it twice a second
