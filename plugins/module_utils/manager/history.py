@@ -16,7 +16,7 @@ import time
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 from ..errors import HaError
-from .policy import FAILED, RUNNING, Attempt, Pause
+from .policy import FAILED, INTERRUPTED, RUNNING, Attempt, Pause
 
 FILE = "history.jsonl"
 
@@ -25,9 +25,6 @@ KEEP = 1000
 
 PROBE_EVERY = 10.0
 """Seconds between two attempts to write, while the last one failed."""
-
-INTERRUPTED = "interrupted"
-"""The code of a recovery that was running when its manager ended."""
 
 
 class History:
@@ -43,14 +40,15 @@ class History:
         self._clock = clock
         self._lock = threading.RLock()
         self._entries: dict[str, dict[str, Any]] = {}
+        self._of_cluster: dict[str, list[dict[str, Any]]] = {}
         self._pauses: dict[str, Pause] = {}
-        self._handle = -1
+        self._handle = self._guard = -1
         try:
             os.makedirs(directory, mode=0o700, exist_ok=True)
             self._guard = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            os.close(self._guard)
+            self.close()
             raise HaError(
                 "manager_runs_already",
                 f"another manager on this host uses {directory}",
@@ -58,9 +56,14 @@ class History:
                 next_step="Stop that one first; a second manager belongs on another host.",
             ) from error
         except OSError as error:
+            self.close()
             raise _unwritable(directory, error) from error
-        self._read()
-        self._write_anew()
+        try:
+            self._read()
+            self._write_anew()
+        except HaError:
+            self.close()
+            raise
 
     # --- reading -----------------------------------------------------------------------------------------------------
     def _read(self) -> None:
@@ -87,7 +90,7 @@ class History:
     def _apply(self, record: Mapping[str, Any]) -> None:
         what = record["what"]
         if what in ("recovery", "change"):
-            self._entries.setdefault(record["values"]["id"], {}).update(record["values"])
+            self._enter(record["values"])
         elif what == "pause":
             self._pauses[record["cluster"]] = Pause(record["by"], record["reason"], record["at"], record["until"])
         elif what == "resume":
@@ -96,10 +99,21 @@ class History:
             else:
                 self._pauses.clear()
 
+    def _enter(self, values: Mapping[str, Any]) -> None:
+        known = self._entries.get(values["id"])
+        if known is not None:
+            known.update(values)
+            return
+        entry = self._entries[values["id"]] = dict(values)
+        self._of_cluster.setdefault(entry["cluster"], []).append(entry)
+
     def _write_anew(self) -> None:
         """A file of what still counts, in the place of the old one."""
-        for cut in list(self._entries)[:-KEEP]:
-            del self._entries[cut]
+        kept = list(self._entries.values())[-KEEP:]
+        self._entries.clear()
+        self._of_cluster.clear()
+        for entry in kept:
+            self._enter(entry)
         lines = [{"what": "recovery", "values": entry} for entry in self._entries.values()]
         lines += [_pause_record(cluster, pause) for cluster, pause in self._pauses.items()]
         fresh = f"{self.path}.new"
@@ -192,8 +206,8 @@ class History:
     def entries(self, cluster: str = "", limit: int = 100) -> list[dict[str, Any]]:
         """Newest first."""
         with self._lock:
-            found = [dict(e) for e in self._entries.values() if not cluster or e["cluster"] == cluster]
-        return found[::-1][: max(limit, 0)]
+            found = self._of_cluster.get(cluster, []) if cluster else list(self._entries.values())
+            return [dict(e) for e in found[::-1][: max(limit, 0)]]
 
     def last(self, cluster: str) -> Optional[dict[str, Any]]:
         return next(iter(self.entries(cluster, 1)), None)
@@ -212,8 +226,7 @@ class History:
                     codes=tuple(e.get("codes") or ()),
                     acknowledged=bool(e.get("acknowledged")),
                 )
-                for e in self._entries.values()
-                if e["cluster"] == cluster
+                for e in self._of_cluster.get(cluster, ())
             )
 
     def pause_of(self, cluster: str) -> Optional[Pause]:

@@ -32,6 +32,9 @@ ATTEMPTS = 5
 OTHERS_LOCK = 3.0
 """Seconds to leave a cluster to whoever holds its lock; long enough for a failover, and for its result to be seen."""
 
+INTERRUPTED = "interrupted"
+"""The code of a recovery that was running when its manager ended. It says nothing about the cluster."""
+
 _OTHERS = frozenset({"locked", "locked_here"})
 
 
@@ -157,7 +160,15 @@ class Rest:
     action = NONE
 
 
-Decision = Union[Act, Wait, Hold, Rest]
+@dataclasses.dataclass(frozen=True)
+class Doing:
+    """It is being done."""
+
+    reasons: tuple[str, ...] = ("a recovery is running",)
+    action = ACTING
+
+
+Decision = Union[Act, Doing, Wait, Hold, Rest]
 
 _DEATHS = (verdicts.DEAD, verdicts.DEAD_OR_ISOLATED)
 
@@ -165,7 +176,7 @@ _DEATHS = (verdicts.DEAD, verdicts.DEAD_OR_ISOLATED)
 def decide(verdict: Verdict, rules: Rules, situation: Situation, now: float) -> Decision:
     """What to do about this verdict now. ``now`` in epoch seconds."""
     if situation.running:
-        return Wait(("a recovery is running",))
+        return Doing()
     if verdict.verdict == verdicts.UNKNOWN and verdict.suspected:
         return Wait(verdict.reasons)
     if verdict.verdict not in (*_DEATHS, verdicts.REPLICATION_CUT):
@@ -206,7 +217,7 @@ def _held(verdict: Verdict, rules: Rules, situation: Situation, now: float) -> S
     if last is not None and not last.acknowledged and not _same_incident(last, verdict, situation):
         if last.outcome == PROMOTED and last.zero_loss != PROVEN:
             found.append("the last failover was not proven: a person has to acknowledge it first")
-        if last.outcome == FAILED and not _OTHERS & set(last.codes):
+        if last.outcome == FAILED and not {*_OTHERS, INTERRUPTED} & set(last.codes):
             found.append("the last failover failed: a person has to acknowledge it first")
     return found
 
@@ -233,7 +244,7 @@ def _same_incident(attempt: Attempt, verdict: Verdict, situation: Situation) -> 
 
 def _later(same: Sequence[Attempt], now: float) -> Optional[Decision]:
     """What earlier attempts at this incident say against one now."""
-    tried = [a for a in same if a.outcome in (REFUSED, FAILED)]
+    tried = [a for a in same if a.outcome in (REFUSED, FAILED) and INTERRUPTED not in a.codes]
     if not tried:
         return None
     last = tried[-1]

@@ -135,8 +135,11 @@ class Reader:
     def _term_of(self, row: Row) -> Optional[TermRow]:
         key = tuple(row[4:9])
         if key != self._key:
+            try:
+                self._term = _term(row)
+            except (KeyError, TypeError) as error:
+                raise ValueError("a term row that was not understood") from error
             self._key = key
-            self._term = _term(row)
         return self._term
 
 

@@ -167,7 +167,8 @@ class Verdict:
 def note(watched: Watched, tick: Tick) -> Watched:
     """Fold a tick into what is remembered. A tick that is older than the last one is late, too."""
     late = tick.late or tick.asked_at < watched.asked_at
-    marks = {name: _mark(watched.marks.get(name), answer, late) for name, answer in tick.answers.items()}
+    began = tick.ended_at if late else None
+    marks = {name: _mark(watched.marks.get(name), answer, began) for name, answer in tick.answers.items()}
     term = watched.term
     for mark in marks.values():
         sample = mark.answer
@@ -200,7 +201,9 @@ def _newer(row: TermRow, than: Optional[TermRow]) -> bool:
     return than is None or (row.term, row.revision) > (than.term, than.revision)
 
 
-def _mark(was: Optional[Mark], answer: Answer, late: bool) -> Mark:
+def _mark(was: Optional[Mark], answer: Answer, began: Optional[float]) -> Mark:
+    """:param began: when everything that is measured begins anew, in a tick that came late."""
+    late = began is not None
     if isinstance(answer, Silence):
         if was is None:
             return Mark(answer, silent_from=answer.asked_at, misses=1)
@@ -208,13 +211,14 @@ def _mark(was: Optional[Mark], answer: Answer, late: bool) -> Mark:
         return dataclasses.replace(
             was,
             answer=answer,
-            silent_from=was.silent_from if going_on else answer.asked_at,
+            silent_from=was.silent_from if going_on else max(answer.asked_at, began or answer.asked_at),
             misses=was.misses + 1 if going_on else 1,
         )
     before = was.sample if was else None
     fresh = was is None or before is None or was.misses > 0 or late
     if fresh or was is None or before is None:
-        quiet_from, heard_after, beat_from = answer.answered_at, -math.inf, answer.answered_at
+        quiet_from = beat_from = answer.answered_at if began is None else max(began, answer.answered_at)
+        heard_after = -math.inf
     else:
         quiet_from, heard_after, beat_from = was.quiet_from, was.heard_after, was.beat_from
         if answer.progress != before.progress:

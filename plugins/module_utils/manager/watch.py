@@ -149,10 +149,10 @@ class Manager:
         self._links.wake()
 
     def close(self) -> None:
-        """After ``run``. A recovery that runs is waited for: it holds locks and is about to end."""
-        self._links.close()
+        """After ``run``. A recovery that runs is waited for, and so are its hooks."""
         self._recoveries.shutdown(wait=True)
-        self._hooks.shutdown(wait=False)
+        self._hooks.shutdown(wait=True)
+        self._links.close()
         while self._ended:
             self._on_ended(*self._ended.pop(0))
 
@@ -219,10 +219,10 @@ class Manager:
         self._show(cluster, watched, found, decision, now)
         if found.look_again is not None:
             self._look_at(cluster, ended.asked_at + found.look_again)
-        if isinstance(decision, Act):
-            self._act(cluster, decision, watched, found, now)
-        elif cluster.resume is not None and ended.answers:
+        if cluster.resume is not None and watched.term is not None:
             self._take_up(cluster, found, watched, now)
+        elif isinstance(decision, Act):
+            self._act(cluster, decision, watched, found, now)
 
     def _show(self, cluster: _Cluster, watched: Watched, found: Verdict, decision: policy.Decision, now: float) -> None:
         before = cluster.view
@@ -281,8 +281,7 @@ class Manager:
         """A recovery that an earlier manager began: the procedure finds its journal and brings it to an end, forward if
         its promotion had begun, back if not. Once."""
         entry = cluster.resume or {}
-        held = self._standing_holds(cluster, now)
-        if held or cluster.config.name in self._running:
+        if self._standing_holds(cluster, now):
             return
         cluster.resume = None
         cause = Cause(

@@ -7,6 +7,7 @@ question of a tick; ``mute`` keeps its answers back until it is cleared.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import question
 
 _SSL = 0x800
-# LONG_PASSWORD, LONG_FLAG, PROTOCOL_41, TRANSACTIONS, SECURE_CONNECTION, MULTI_RESULTS, PLUGIN_AUTH and what goes with it
+# LONG_PASSWORD, LONG_FLAG, PROTOCOL_41, TRANSACTIONS, SECURE_CONNECTION, MULTI_RESULTS, PLUGIN_AUTH and its friends
 _CAPABILITIES = 0x1 | 0x4 | 0x200 | 0x2000 | 0x8000 | 0x20000 | 0x80000 | 0x100000 | 0x200000
 
 Columns = dict[str, "str | None"]
@@ -131,10 +132,8 @@ class Peer:
     def drop_connections(self) -> None:
         """End every connection, and go on listening."""
         for connection in list(self._connections):
-            try:
+            with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
     def close(self) -> None:
         if self._open:
