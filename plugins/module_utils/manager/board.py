@@ -40,7 +40,7 @@ def cluster_status(
     acting = view.decision.action
     return {
         "verdict": view.verdict.verdict,
-        "reasons": list(view.verdict.reasons),
+        "reasons": [*view.verdict.reasons, *view.verdict.notes],
         "since": view.since,
         "action": acting,
         "held_by": list(view.decision.reasons) if acting in ("held", "waiting") else [],
@@ -138,7 +138,7 @@ def explain(view: View, observation: Observation, held_by: Sequence[str]) -> dic
     return {
         "cluster": view.config.name,
         "verdict": view.verdict.verdict,
-        "reasons": list(view.verdict.reasons),
+        "reasons": [*view.verdict.reasons, *view.verdict.notes],
         "would": would,
         "plan": sentences,
         "obstacles": [

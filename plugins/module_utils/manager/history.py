@@ -21,7 +21,7 @@ from .policy import FAILED, INTERRUPTED, RUNNING, Attempt, Pause
 FILE = "history.jsonl"
 
 KEEP = 1000
-"""Recoveries that are kept; older ones are left out when the file is written anew at a start."""
+"""Recoveries that are kept; older ones are left out when the file is written anew: at a start, and at twice as many."""
 
 PROBE_EVERY = 10.0
 """Seconds between two attempts to write, while the last one failed."""
@@ -140,6 +140,10 @@ class History:
             raise _unwritable(self.path, error) from error
         self.unwritable = ""
         self._apply(record)
+        if len(self._entries) > 2 * KEEP:
+            handle = self._handle
+            self._write_anew()
+            os.close(handle)
 
     def writable(self) -> bool:
         """Whether the last write succeeded; while it did not, it is tried again from time to time."""

@@ -183,7 +183,7 @@ class Recovery:
             self._hooks(BEFORE, self._config.before)
             report = self._do(self._config, request, self._journal_directory, begun["run_id"], silent)
         except HaError as error:
-            refused = isinstance(error, (Refused, HookFailed))
+            refused = isinstance(error, Refused) or error.code == "hook_failed"
             self._end(**_failure(error, REFUSED if refused else FAILED))
             raise
         self._end(**_success(report, last_good))
@@ -203,14 +203,22 @@ class Recovery:
 
     def tell(self) -> None:
         """The hooks after a recovery. Apart, for nothing waits for them: another death may have to be dealt with."""
-        if self._entry.get("ended_at") is None or not self._config.after:
+        if self._entry.get("ended_at") is None or not self._config.after or self._repeats():
             return
         self._hooks(AFTER, self._config.after)
         self._change(hooks=self._entry["hooks"])
 
+    def _repeats(self) -> bool:
+        """Whether the same was told already: an attempt that is refused again, for the same reasons."""
+        if self._entry["outcome"] not in (REFUSED, FAILED):
+            return False
+        same = ("outcome", "codes", "trigger", "old_primary_uuid", "old_term")
+        earlier = [e for e in self._history.entries(self._config.name, 2) if e["id"] != self._entry["id"]]
+        return bool(earlier) and all(earlier[0][key] == self._entry[key] for key in same)
+
     def _hooks(self, when: str, hooks: Sequence[Hook]) -> None:
         """
-        :raises HookFailed: one that must succeed, before the failover, did not.
+        :raises HaError: ``hook_failed``: one that must succeed, before the failover, did not.
         """
         for hook in hooks:
             began = time.monotonic()
@@ -224,7 +232,7 @@ class Recovery:
             }
             self._entry["hooks"] = [*self._entry["hooks"], result]
             if message and hook.must_succeed and when == BEFORE:
-                raise HookFailed(hook, message)
+                raise _hook_failed(hook, message)
 
     def _facts(self, when: str) -> dict[str, Any]:
         names = ("id", "cluster", "at", "trigger", "verdict", "reasons", "outcome", "old_primary", "new_primary")
@@ -232,16 +240,13 @@ class Recovery:
         return {"when": when, **{name: self._entry[name] for name in (*names, *more)}}
 
 
-class HookFailed(HaError):
-    """A hook that must succeed did not; nothing was done."""
-
-    def __init__(self, hook: Hook, message: str) -> None:
-        super().__init__(
-            "hook_failed",
-            f"the hook {hook.name} must succeed before a failover, and did not: {message}",
-            evidence={"hook": hook.name},
-            next_step="Mend what the hook looks at, or the hook.",
-        )
+def _hook_failed(hook: Hook, message: str) -> HaError:
+    return HaError(
+        "hook_failed",
+        f"the hook {hook.name} must succeed before a failover, and did not: {message}",
+        evidence={"hook": hook.name},
+        next_step="Mend what the hook looks at, or the hook.",
+    )
 
 
 def _success(report: Report, last_good: Optional[float]) -> dict[str, Any]:

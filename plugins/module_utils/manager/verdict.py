@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, Mapping, Optional, Union
+from typing import Any, Iterator, Mapping, Optional, Union
 
 from ..server.state import CONNECTING, ON, REFUSED, TermRow
 from ..topology.durability import freeze_required
@@ -152,7 +152,8 @@ class Cut:
 @dataclasses.dataclass(frozen=True)
 class Verdict:
     """``reasons``: sentences. ``evidence``: JSON-able. ``look_again``: seconds until a look is due that can not wait
-    for the next tick, or None. ``primary``: a member's name, or empty. ``suspected``: see ``Watched``."""
+    for the next tick, or None. ``primary``: a member's name, or empty. ``suspected``: see ``Watched``. ``notes``: what
+    else is wrong, whatever the verdict."""
 
     verdict: str
     reasons: tuple[str, ...]
@@ -161,6 +162,7 @@ class Verdict:
     evidence: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     look_again: Optional[float] = None
     suspected: str = ""
+    notes: tuple[str, ...] = ()
 
 
 # --- remembering -----------------------------------------------------------------------------------------------------
@@ -271,14 +273,18 @@ def judge(watched: Watched, timing: Timing, cut: Cut = Cut()) -> Verdict:
         return _without_term(watched)
     name = primary_of(watched)
     found = _judge(watched, timing, cut, term, name)
-    strangers = tuple(
-        f"{member} is another server than before: {mark.was_uuid} has become {mark.sample.server_uuid}"
-        for member, mark in watched.marks.items()
-        if mark.was_uuid and mark.sample is not None
-    )
-    return dataclasses.replace(
-        found, primary=name, primary_uuid=term.primary_uuid, reasons=(*found.reasons, *strangers)
-    )
+    return dataclasses.replace(found, primary=name, primary_uuid=term.primary_uuid, notes=tuple(_notes(watched, term)))
+
+
+def _notes(watched: Watched, term: TermRow) -> Iterator[str]:
+    for name, mark in watched.marks.items():
+        sample = mark.sample
+        if sample is None:
+            continue
+        if mark.was_uuid:
+            yield f"{name} is another server than before: {mark.was_uuid} has become {sample.server_uuid}"
+        if sample.writable and sample is mark.answer and sample.server_uuid != term.primary_uuid:
+            yield f"{name} takes writes, and is not the primary of term {term.term}"
 
 
 def settle(watched: Watched, verdict: Verdict) -> Watched:

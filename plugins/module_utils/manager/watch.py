@@ -199,7 +199,9 @@ class Manager:
             cluster.asked_for = now if cluster.extra is None else cluster.extra
         cluster.extra = None
         cluster.last_asked = now
-        self._links.ask(cluster.config.name, timing.deadline)
+        if not self._links.ask(cluster.config.name, timing.deadline):
+            # The last round is still under way: whatever woke us is looked at after it.
+            self._look_at(cluster, now + 2 * EXTRA_APART)
         self._at(cluster)
 
     def _on_round(self, cluster: _Cluster, ended: Round) -> None:
@@ -233,6 +235,9 @@ class Manager:
             level = INFO if found.verdict == verdict.HEALTHY else WARNING
             because = f": {'; '.join(found.reasons)}" if found.reasons else ""
             self._say(level, f"{cluster.config.name}: {found.verdict}{because}")
+        for note in found.notes:
+            if note not in before.verdict.notes:
+                self._say(WARNING, f"{cluster.config.name}: {note}")
         if decision.action != before.decision.action and decision.action != policy.NONE:
             self._say(WARNING, f"{cluster.config.name}: {decision.action}: {'; '.join(decision.reasons)}")
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,22 @@ def test_what_is_wrong_is_said_with_its_line(changes: dict[str, Any], mark: str,
         said = int(error.message.split("line ")[1].split(":")[0])
         # What is not given has the line of what would hold it: the cluster's first.
         assert said in lines or said + 1 in lines, (error.message, lines)
+
+
+def test_every_key_is_documented() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "manager.md").read_text()
+    documented = set()
+    for line in text.split("## Configuration")[1].split("## What it costs")[0].splitlines():
+        if line.startswith("|"):
+            documented |= set(re.findall(r"`([^`]+)`", line.split("|")[1]))
+    known: set[str] = set()
+    for name in ("TOP", "CLUSTER", "MEMBER", "REPLICATION", "HOOK", "WINDOW"):
+        for kind in ("REQUIRED", "OPTIONAL"):
+            known |= set(getattr(config, f"_{name}_{kind}", {}))
+    assert documented == known, documented ^ known
+    thresholds = text.split("### Thresholds")[1].split("## ")[0]
+    for name, (_kind, default) in {**config._THRESHOLDS, "tick": (None, config.Timing.tick)}.items():
+        assert f"| `{name}` | {default} |" in thresholds, name
 
 
 def test_passwords_in_files_of_their_own(tmp_path: Path) -> None:

@@ -140,9 +140,14 @@ def test_old_recoveries_are_left_out(kept: History, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(history, "KEEP", 3)
     for number in range(5):
         kept.begin(entry(f"r{number}", outcome="refused"))
+    assert len(kept.entries()) == 5
+    for number in range(5, 7):
+        kept.begin(entry(f"r{number}", outcome="refused"))
+    assert [e["id"] for e in kept.entries("ledger")] == ["r6", "r5", "r4"]
+    kept.begin(entry("r7", outcome="refused"))
     after = again(kept)
-    assert [e["id"] for e in after.entries()] == ["r4", "r3", "r2"]
-    assert after.entries(limit=1)[0]["id"] == "r4" and after.entries(limit=0) == []
+    assert [e["id"] for e in after.entries()] == ["r7", "r6", "r5"]
+    assert after.entries(limit=1)[0]["id"] == "r7" and after.entries(limit=0) == []
     after.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import http.server
+import inspect
 import json
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover import run
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.plan import EMERGENCY, PLANNED, Request
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.procedure import Refused, Report
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import config, recover
@@ -228,6 +230,28 @@ def test_addresses_receive_json(cluster: ClusterConfig, history: History, receiv
     hook = history.entries()[0]["hooks"][0]
     assert (hook["ok"], hook["message"]) == (False, "answered 500")
     assert got[1][1]["outcome"] == "refused"
+
+
+def test_a_refusal_that_repeats_itself_is_told_once(cluster: ClusterConfig, history: History, receiver: Any) -> None:
+    url, got, _set_status = receiver
+    config = with_hooks(cluster, [], [Hook("awx", url=url)])
+    locked = HaError("locked", "by another")
+    for ends in (refusal(), refusal(), refusal(), locked, refusal(), None, None):
+        recovery = Recovery(config, history, "/journal", do=Procedure(ends))
+        recovery.automatic(CAUSE)
+        recovery.tell()
+    assert [facts["outcome"] for _kind, facts in got] == ["refused", "failed", "refused", "promoted", "promoted"]
+
+
+def test_the_failover_is_called_as_it_wants_to_be(cluster: ClusterConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = inspect.signature(run.fail_over)
+    called: list[Any] = []
+    monkeypatch.setattr(recover, "fail_over", lambda *a, **k: called.append(wanted.bind(*a, **k).arguments))
+    recover.by_procedure(cluster, recover.request_for(cluster, CAUSE), "/journal", "run-1", "db1")
+    (given,) = called
+    assert (given["cluster"], given["journal_directory"], given["run_id"]) == ("ledger", "/journal", "run-1")
+    assert (given["silent"], given["login"], given["replication"]) == ("db1", cluster.login, cluster.replication)
+    assert {m.name: m.priority for m in given["members"]}["db2"] > 200, "without the preferred zone"
 
 
 def test_an_address_where_nobody_is_costs_nothing_but_a_line(cluster: ClusterConfig, history: History) -> None:

@@ -217,12 +217,21 @@ def test_a_member_that_has_become_another_server_is_said_and_is_not_the_primary(
     story.uuids["db1"] = uuid_of(77)
     found = story.tick()
     assert found.verdict == UNKNOWN
-    assert any("db1 is another server than before" in reason for reason in found.reasons)
+    assert any("db1 is another server than before" in note for note in found.notes)
     assert set(story.watch(10.0)) == {UNKNOWN}
     story = well()
     story.uuids["db2"] = uuid_of(78)
     story.kill()
     assert story.tick().verdict == CONTROLLER_CUT, "a stranger was counted as an acknowledger"
+
+
+def test_a_second_server_that_takes_writes_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    story = well()
+    assert story.verdict.notes == ()
+    look = story.look
+    monkeypatch.setattr(story, "look", lambda: {**look(), "db3": dataclasses.replace(look()["db3"], writable=True)})
+    found = story.tick()
+    assert found.verdict == HEALTHY and found.notes == ("db3 takes writes, and is not the primary of term 2",)
 
 
 def test_without_a_term_row_nobody_is_primary() -> None:
