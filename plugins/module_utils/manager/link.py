@@ -124,7 +124,7 @@ def log_in(target: Target, sock: socket.socket) -> Opened:
     )
     try:
         names = {str(row["name"]): "" for row in session.query(_SEMI_SYNC, within=LOGIN_SECONDS)}
-        asked = packets.query(question.statement(dialect.probe(session.version, names)))
+        asked = packets.query(question.statement(dialect.probe(session.version, names), names.keys()))
         taken = session.take_socket()
     finally:
         session.close()

@@ -3,8 +3,9 @@
 
 What it costs the server is bounded by what it reads: global variables, the newest row of ``term`` and one row of
 ``heartbeat`` (both by primary key, from the buffer pool, so it is answered while the disk hangs), one row of
-``replication_connection_status``, one of ``file_summary_by_event_name``. ``global_status`` is the dear one, for it adds
-up the counters of all threads; it is read only where the source side of semi-sync is on, that is on the primary.
+``replication_connection_status``. Two are dearer, and each is read only where it says something: ``global_status``,
+which adds up the counters of all threads, on the primary (where the source side of semi-sync is on), and
+``file_summary_by_event_name``, which goes through all open files, on replicas.
 
 Bytes written to the relay log stand for its position, which performance_schema does not have: they grow while a single
 large transaction is being received, when neither the heartbeat count nor the last queued GTID moves.
@@ -12,7 +13,7 @@ large transaction is being received, when neither the heartbeat count nor the la
 
 from __future__ import annotations
 
-from typing import Mapping, Optional, Sequence
+from typing import AbstractSet, Mapping, Optional, Sequence
 
 from ..server.dialect import Dialect
 from ..server.schema import SCHEMA, term_from_row
@@ -44,7 +45,11 @@ _COLUMNS: tuple[tuple[str, str], ...] = (
     ("queueing", "c.QUEUEING_TRANSACTION"),
     ("error_number", "c.LAST_ERROR_NUMBER"),
     ("error", "c.LAST_ERROR_MESSAGE"),
-    ("relay_bytes", "f.SUM_NUMBER_OF_BYTES_WRITE"),
+    (
+        "relay_bytes",
+        "IF(c.SERVICE_STATE IS NULL, NULL, (SELECT SUM_NUMBER_OF_BYTES_WRITE"
+        " FROM performance_schema.file_summary_by_event_name WHERE EVENT_NAME = 'wait/io/file/sql/relaylog'))",
+    ),
     ("source_enabled", "{source_enabled}"),
     ("wait_count", "{wait_count}"),
     ("replica_enabled", "{replica_enabled}"),
@@ -57,17 +62,20 @@ _FROM = (
     f" LEFT JOIN {SCHEMA}.term AS t ON t.revision = (SELECT MAX(revision) FROM {SCHEMA}.term)"
     f" LEFT JOIN {SCHEMA}.heartbeat AS h ON h.server_uuid = t.primary_uuid"
     " LEFT JOIN performance_schema.replication_connection_status AS c ON c.CHANNEL_NAME = ''"
-    " LEFT JOIN performance_schema.file_summary_by_event_name AS f ON f.EVENT_NAME = 'wait/io/file/sql/relaylog'"
 )
 
 
-def statement(names: Dialect) -> str:
-    """The statement for one server, in its words. Without the semi-sync plugins nothing is asked of them."""
+def statement(names: Dialect, known: AbstractSet[str]) -> str:
+    """The statement for one server, in its words.
+
+    :param known: its variables of semi-sync, in lower case: one that it does not have (a plugin is missing) is NULL.
+    """
 
     def variable(name: str) -> str:
-        return f"@@GLOBAL.{names.semi_sync_variable(name)}" if names.semi_sync_generation else "NULL"
+        own = names.semi_sync_variable(name)
+        return f"@@GLOBAL.{own}" if own in known else "NULL"
 
-    if names.semi_sync_generation:
+    if variable("rpl_semi_sync_source_enabled") != "NULL":
         wanted = ", ".join(f"'{names.semi_sync_variable(f'Rpl_semi_sync_source_{name}')}'" for name in _STATUS)
         # A subquery in IF is evaluated only where it is wanted.
         status = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import signal
 import sys
 import threading
@@ -26,6 +27,10 @@ EXIT_CONFIG = 78
 
 LOOK_AT_FILE_EVERY = 2.0
 """Seconds."""
+
+
+OPEN_FILES = 65536
+"""At most, where the system allows it: the usual 1024 is enough for 300 clusters of 3 and no more."""
 
 
 class Face(Protocol):
@@ -112,6 +117,7 @@ def run(path: str, settings: Config, serve: Optional[Serve] = None) -> None:
 
     :raises HaError: it can not begin: ``history_unwritable``, ``manager_runs_already``, or what ``serve`` raises.
     """
+    _allow_files()
     history = History(settings.state_directory)
     try:
         manager = Manager(settings, history, say)
@@ -141,6 +147,13 @@ def run(path: str, settings: Config, serve: Optional[Serve] = None) -> None:
             manager.close()
     finally:
         history.close()
+
+
+def _allow_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def main(arguments: Optional[Sequence[str]] = None, serve: Optional[Serve] = None) -> int:

@@ -177,6 +177,22 @@ def test_a_dry_run_says_it_once() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "broken", "situation"),
+    [
+        ("_DEATHS", (), {"attempts": [attempt(PROMOTED, 1.0)]}),
+        ("_same_incident", lambda *_a: False, {"attempts": [attempt(FAILED, 300.0, codes=("elected_lost",))]}),
+        ("_OTHERS", frozenset(), {"attempts": [attempt(FAILED, 300.0, term=1, codes=("locked",))]}),
+    ],
+)
+def test_mutant_a_rule_that_is_broken_is_seen(
+    name: str, broken: Any, situation: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert asked(**situation).action == ACTING
+    monkeypatch.setattr(policy, name, broken)
+    assert asked(**situation).action != ACTING
+
+
+@pytest.mark.parametrize(
     ("at", "inside"),
     [
         # 2025-11-21 is a Friday; the window begins at 22:00 and ends at 02:00 on Saturday.

@@ -11,6 +11,18 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.dialect i
 
 from .peer import columns, uuid_of
 
+VARIABLES = (
+    "rpl_semi_sync_source_enabled",
+    "rpl_semi_sync_source_wait_for_replica_count",
+    "rpl_semi_sync_replica_enabled",
+)
+
+
+def asked(names: Dialect, known: set[str] | None = None) -> str:
+    own = {names.semi_sync_variable(name) for name in VARIABLES} if names.semi_sync_generation else set()
+    return question.statement(names, own if known is None else known)
+
+
 NEW, OLD, NONE = Dialect((9, 7, 4), "source"), Dialect((8, 0, 26), "master"), Dialect((9, 7, 4), "")
 
 
@@ -21,7 +33,7 @@ def row(number: int, **changes: str | None) -> list[bytes | None]:
 
 @pytest.mark.parametrize("names", [NEW, OLD, NONE])
 def test_it_is_one_statement_that_changes_nothing(names: Dialect) -> None:
-    sql = question.statement(names)
+    sql = asked(names)
     assert sql.startswith("SELECT ") and ";" not in sql
     assert not re.search(r"\b(INSERT|UPDATE|DELETE|SET|CALL|FOR UPDATE|LOCK|GET_LOCK|SLEEP|SHOW)\b", sql)
     columns_of_it = sql.split(" FROM (SELECT 1 AS one)")[0]
@@ -30,22 +42,31 @@ def test_it_is_one_statement_that_changes_nothing(names: Dialect) -> None:
 
 
 def test_each_server_is_asked_in_its_words() -> None:
-    assert "@@GLOBAL.rpl_semi_sync_source_wait_for_replica_count" in question.statement(NEW)
-    assert "'Rpl_semi_sync_source_wait_sessions'" in question.statement(NEW)
-    old = question.statement(OLD)
+    assert "@@GLOBAL.rpl_semi_sync_source_wait_for_replica_count" in asked(NEW)
+    assert "'Rpl_semi_sync_source_wait_sessions'" in asked(NEW)
+    old = asked(OLD)
     assert "@@GLOBAL.rpl_semi_sync_master_wait_for_slave_count" in old and "'Rpl_semi_sync_master_clients'" in old
     assert "semi_sync_source" not in old and "semi_sync_replica" not in old
-    assert "semi_sync" not in question.statement(NONE)
-    assert "global_status" not in question.statement(NONE)
+    assert "semi_sync" not in asked(NONE)
+    assert "global_status" not in asked(NONE)
 
 
 def test_tables_that_cost_are_read_by_their_keys() -> None:
     """Every table has a condition on its key; global_status is read behind the switch of the source side only."""
-    sql = question.statement(NEW)
+    sql = asked(NEW)
     assert re.search(r"IF\(@@GLOBAL\.rpl_semi_sync_source_enabled, \(SELECT .*global_status.*\), NULL\)", sql)
     for table in ("lossless_ha.term AS t ON t.revision =", "heartbeat AS h ON h.server_uuid ="):
         assert table in sql
-    assert "c.CHANNEL_NAME = ''" in sql and "f.EVENT_NAME = " in sql
+    assert "c.CHANNEL_NAME = ''" in sql
+    assert re.search(
+        r"IF\(c\.SERVICE_STATE IS NULL, NULL, \(SELECT .*file_summary_by_event_name WHERE EVENT_NAME = ", sql
+    )
+
+
+def test_a_plugin_that_is_missing_is_not_asked() -> None:
+    sql = asked(NEW, {"rpl_semi_sync_replica_enabled"})
+    assert "@@GLOBAL.rpl_semi_sync_replica_enabled" in sql
+    assert "semi_sync_source" not in sql and "global_status" not in sql
 
 
 def test_rows_become_samples() -> None:
