@@ -399,7 +399,9 @@ def _silent(watched: Watched, timing: Timing, term: TermRow, name: str, silence:
     behind = [n for n, seconds in quiet.items() if seconds < timing.silence]
     if behind:
         left = min(timing.silence - quiet[n] for n in behind)
-        soon = timing.fallen if silence.kind == REFUSED else max(timing.silence - min(quiet.values()), timing.fallen)
+        soon = max(timing.silence - min(quiet.values()), timing.fallen)
+        if silence.kind == REFUSED and silence.asked_at - mark.silent_from < 2 * timing.tick:
+            soon = timing.fallen
         return verdict(
             UNKNOWN,
             f"{', '.join(behind)} heard it less than {timing.silence:g} s ago ({left:.1f} s left)",

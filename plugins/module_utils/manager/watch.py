@@ -115,7 +115,8 @@ class Manager:
 
     def step(self, until: float) -> None:
         """Ask who is due, and deal with what happens until the next one is, or until that time."""
-        fresh, self._next_config = self._next_config, None
+        with self._guard:
+            fresh, self._next_config = self._next_config, None
         if fresh is not None:
             self._take_over(fresh)
         now = self._clock()
@@ -145,7 +146,8 @@ class Manager:
 
     def reload(self, config: Config) -> None:
         """Take over another configuration, soon. From any thread."""
-        self._next_config = config
+        with self._guard:
+            self._next_config = config
         self._links.wake()
 
     def close(self) -> None:
@@ -159,8 +161,7 @@ class Manager:
     def _take_over(self, config: Config) -> None:
         now, wall = self._clock(), self._wall()
         self._config = config
-        for name in set(self._clusters) - {c.name for c in config.clusters}:
-            del self._clusters[name]
+        for name in sorted(set(self._clusters) - {c.name for c in config.clusters}):
             self._links.set(name, ())
             self._say(INFO, f"{name}: not watched any more")
         clusters = {}
