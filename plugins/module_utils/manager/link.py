@@ -295,8 +295,8 @@ class Links:
         """Make ``poll`` return. From any thread, and from a signal."""
         try:
             self._ring.send(b"\0")
-        except BlockingIOError:
-            return  # it rings already
+        except OSError:
+            return  # it rings already, or nobody listens any more
 
     def close(self) -> None:
         for links in self._clusters.values():
