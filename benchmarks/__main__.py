@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 
-from benchmarks import emergency_failover, planned_switchover, price_of_safety, topology_info
+from benchmarks import emergency_failover, manager_watch, planned_switchover, price_of_safety, topology_info
 from benchmarks.cluster import Cluster
 from benchmarks.errors import BenchmarkError
 from benchmarks.paths import RESULTS
@@ -25,6 +25,7 @@ BENCHMARKS: Mapping[str, tuple[Benchmark, str]] = {
     planned_switchover.NAME: (planned_switchover.run, "how long a planned switchover blocks writes"),
     topology_info.names(3): (topology_info.over(3), "asking 3 members over the slowest single answer"),
     topology_info.names(50): (topology_info.over(50), "the same over 50 members"),
+    manager_watch.NAME: (manager_watch.run, "one manager process, 300 clusters: share of a core, memory, latency"),
     price_of_safety.NAME: (price_of_safety.run, "throughput and latency: async, acknowledged in memory, on disk"),
 }
 RUNS, QUICK_RUNS = 20, 3

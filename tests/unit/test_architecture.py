@@ -26,10 +26,14 @@ ROOMS: dict[str, frozenset[str]] = {
     "server": frozenset({"ground"}),
     "topology": frozenset({"ground", "server"}),
     "binlog": frozenset({"ground"}),
-    "keeper": frozenset({"ground", "server", "topology"}),
+    "config_file": frozenset({"ground"}),
+    "keeper": frozenset({"ground", "server", "topology", "config_file"}),
     "rejoin": frozenset({"ground", "server", "topology", "binlog"}),
     "replication": frozenset({"ground", "server", "topology", "binlog", "rejoin"}),
     "failover": frozenset({"ground", "server", "topology", "binlog", "rejoin", "replication"}),
+    "manager": frozenset(
+        {"ground", "server", "topology", "binlog", "rejoin", "replication", "failover", "config_file"}
+    ),
 }
 
 PURE = (
@@ -38,6 +42,7 @@ PURE = (
     *(f"topology/{name}.py" for name in ("durability", "testimony", "proof", "diagnose", "render")),
     "failover/plan.py",
     "keeper/lease.py",
+    *(f"manager/{name}.py" for name in ("sample", "verdict", "policy", "packets")),
     *(f"replication/{name}.py" for name in ("plan", "situation", "refusals", "predict", "steps")),
 )
 # What is used of these is pure in itself and lives in a file that is not.
