@@ -30,6 +30,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "rejoin": frozenset({"ground", "server", "topology", "binlog"}),
     "replication": frozenset({"ground", "server", "topology", "binlog", "rejoin"}),
     "failover": frozenset({"ground", "server", "topology", "binlog", "rejoin", "replication"}),
+    "manager": frozenset({"ground", "server", "topology", "binlog", "rejoin", "replication", "failover"}),
 }
 
 PURE = (
@@ -38,6 +39,7 @@ PURE = (
     *(f"topology/{name}.py" for name in ("durability", "testimony", "proof", "diagnose", "render")),
     "failover/plan.py",
     "keeper/lease.py",
+    *(f"manager/{name}.py" for name in ("glance", "page", "page_style", "terminal", "metrics")),
     *(f"replication/{name}.py" for name in ("plan", "situation", "refusals", "predict", "steps")),
 )
 # What is used of these is pure in itself and lives in a file that is not.

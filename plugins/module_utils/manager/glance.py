@@ -272,6 +272,11 @@ def _of(number: int, many: str, verb: str) -> str:
     return f"{number} of {many} {verb}s" if number == 1 else f"{number} of {many} {verb}"
 
 
+def title(status: Fields, found: Sequence[Row], now: float) -> str:
+    """What stands above everything: the summary, unless nobody knows whether it is still so."""
+    return "The manager is late: this may be history" if trouble(status, now) else summary(found)
+
+
 # --- health of the manager -------------------------------------------------------------------------------------------
 def lateness(status: Fields, now: float) -> Optional[float]:
     """Seconds by which the loop is behind; ``None`` when that is not known.

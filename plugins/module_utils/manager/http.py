@@ -212,6 +212,7 @@ class _Bounded(socketserver.ThreadingMixIn, socketserver.TCPServer):
         try:
             connection.settimeout(0.0)
             connection.sendall(head.encode() + reply.body)
+            connection.recv(65536)  # closed on unread bytes, the connection would lose the reply on its way
         except OSError:
             return
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import urllib.parse
+import string
 from typing import Any, Iterable, Mapping, Sequence
 
 from . import glance
@@ -22,6 +22,9 @@ HISTORY = 25
 OPENED = 12
 """How many clusters the overview shows in full; the others are one line each."""
 REFRESH_S = 5
+
+
+_PLAIN = frozenset(string.ascii_letters + string.digits + "-._~")
 
 
 def _hash(content: str) -> str:
@@ -54,7 +57,9 @@ def _since(found: glance.Fields) -> str:
 
 
 def _address(name: str) -> str:
-    return text("/?" + urllib.parse.urlencode({"cluster": name}))
+    """Where one cluster's page is: the name percent-encoded, so that nothing of it needs escaping."""
+    plain = "".join(chr(b) if chr(b) in _PLAIN else f"%{b:02X}" for b in name.encode("utf-8", "replace"))
+    return f"/?cluster={plain}"
 
 
 def _sign(kind: str) -> str:
@@ -69,18 +74,19 @@ def overview(status: glance.Fields, recoveries: Sequence[glance.Fields], now: fl
     :param find: show only clusters, and recoveries of clusters, whose name contains it.
     """
     rows = glance.rows(status, now)
+    title = glance.title(status, rows, now)
     shown = [row for row in rows if find.lower() in row.name.lower()]
     if find:
         recoveries = [entry for entry in recoveries if find.lower() in str(entry.get("cluster")).lower()]
     body = "".join(
         (
-            _head(glance.summary(rows), glance.count(rows), status, now),
+            _head(title, glance.count(rows), status, now),
             _finder(find, len(shown), len(rows)) if find or len(rows) > OPENED else "",
             _levels(shown, now),
             _history(recoveries, now, len(rows) > 1),
         )
     )
-    return _whole(glance.summary(rows), body, rows)
+    return _whole(title, body, rows)
 
 
 def cluster(
@@ -150,9 +156,7 @@ def _head(summary: str, totals: Mapping[str, int], status: glance.Fields, now: f
     )
     notes = ""
     if trouble:
-        notes += (
-            f'<p class="note person">{_sign("person")}<span><b>The manager is late:</b> {text(trouble)}.</span></p>'
-        )
+        notes += f'<p class="note person">{_sign("person")}<span><b>Not in time:</b> {text(trouble)}.</span></p>'
     if manager.get("dry_run"):
         notes += (
             f'<p class="note quiet">{_sign("quiet")}<span><b>Dry run:</b> this manager says what it would do, and does '

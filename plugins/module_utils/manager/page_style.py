@@ -40,6 +40,7 @@ stroke-linejoin:round;vertical-align:-.14em}
 .sign.notice,.card.notice>header b{color:var(--notice)}
 .sign.quiet,.card.quiet>header b{color:var(--quiet)}
 .sign.well,.card.well>header b{color:var(--well)}
+svg.signs{position:absolute}
 #silent{position:sticky;top:0;z-index:2;margin:0;max-width:none;padding:.7rem 1.6rem;background:var(--person);
 color:var(--card);font-weight:600}
 #silent[hidden]{display:none}
@@ -141,7 +142,7 @@ _SHAPES = {
     "well": '<circle cx="8" cy="8" r="6.5"/><path d="M5 8.3l2.1 2.1L11.2 6"/>',
 }
 SIGNS = (
-    '<svg width="0" height="0" aria-hidden="true"><defs>'
+    '<svg class="signs" width="0" height="0" aria-hidden="true"><defs>'
     + "".join(f'<symbol id="{name}" viewBox="0 0 16 16">{shape}</symbol>' for name, shape in _SHAPES.items())
     + "</defs></svg>"
 )

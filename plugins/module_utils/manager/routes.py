@@ -277,10 +277,18 @@ def _metrics(front: Front, _names: Sequence[str], _query: Query, now: float) -> 
 
 
 def _health(front: Front, _names: Sequence[str], _query: Query, now: float) -> Reply:
-    """200 while the loop ticks in time, 503 and the reason otherwise."""
+    """200 while the loop ticks in time, 503 and the reason otherwise; besides, how many failovers are under way."""
     status = front.desk.status()
     trouble = glance.trouble(status, now)
-    body = {"healthy": not trouble, "reason": trouble, "late_s": glance.lateness(status, now)}
+    clusters = glance.mapping(status.get("clusters")).values()
+    body = {
+        "healthy": not trouble,
+        "reason": trouble,
+        "late_s": glance.lateness(status, now),
+        "started_at": glance.mapping(status.get("manager")).get("started_at"),
+        "clusters": len(clusters),
+        "acting": sum(glance.mapping(cluster).get("action") == "acting" for cluster in clusters),
+    }
     return _json(body, 503 if trouble else 200)
 
 

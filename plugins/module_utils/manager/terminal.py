@@ -47,10 +47,10 @@ def status(said: glance.Fields, pen: Pen) -> str:
     manager = glance.mapping(said.get("manager"))
     now = glance.real(manager.get("now")) or 0.0
     rows = glance.rows(said, now)
-    lines = [pen.bold(glance.summary(rows)), pen.faint(_manager(manager, said, now))]
+    lines = [pen.bold(glance.title(said, rows, now)), pen.faint(_manager(manager, said, now))]
     trouble = glance.trouble(said, now)
     if trouble:
-        lines.append(pen.level(glance.PERSON, f"x The manager is late: {trouble}."))
+        lines.append(pen.level(glance.PERSON, f"x Not in time: {trouble}."))
     if manager.get("dry_run"):
         lines.append(pen.level(glance.QUIET, "= Dry run: it says what it would do, and does nothing."))
     for level in (glance.PERSON, glance.ACTING, glance.NOTICE, glance.QUIET):

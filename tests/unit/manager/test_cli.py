@@ -22,7 +22,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import h
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .samples import EXPLAINED, HISTORY, NOW, STATES, FakeDesk, many, member, status
+from .face_samples import EXPLAINED, HISTORY, NOW, STATES, FakeDesk, many, member, status
 
 PEN = terminal.Pen()
 
@@ -128,7 +128,8 @@ def test_status_of_hundreds_fits_on_a_screen() -> None:
 
 def test_a_late_manager_and_a_dry_run_are_said_first() -> None:
     lines = terminal.status(status({"a": STATES["healthy"]}, dry_run=True, tick_late_s=3.0), PEN).splitlines()
-    assert lines[2] == "x The manager is late: the last tick is 3.0 s late, and 1.0 s are allowed."
+    assert lines[0] == "The manager is late: this may be history"
+    assert lines[2] == "x Not in time: the last tick is 3.0 s late, and 1.0 s are allowed."
     assert lines[3] == "= Dry run: it says what it would do, and does nothing."
 
 

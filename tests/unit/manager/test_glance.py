@@ -11,7 +11,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import g
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .samples import HISTORY, NOW, STATES, cluster, many, member, recovery, refused, status
+from .face_samples import HISTORY, NOW, STATES, cluster, many, member, recovery, refused, status
 
 SEEN = {"by": "anna", "at": NOW}
 
@@ -127,6 +127,13 @@ def test_recovery_lines() -> None:
     assert glance.recovery_line(HISTORY[2]) == "2026-01-27 03:12:04 UTC: db1 to db2, zero loss proven, outage 96 ms."
     assert "db1 was not replaced: refused" in glance.recovery_line(refused())
     assert "db1 is being replaced." in glance.recovery_line(recovery(outcome="running"))
+
+
+def test_nothing_is_said_to_be_well_when_nobody_looks() -> None:
+    said = status({"a": STATES["healthy"]})
+    assert glance.title(said, glance.rows(said, NOW), NOW) == "All is well"
+    later = NOW + 5
+    assert glance.title(said, glance.rows(said, later), later) == "The manager is late: this may be history"
 
 
 # --- the health of the loop ------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import g
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .samples import HISTORY, NOW, STATES, cluster, many, status
+from .face_samples import HISTORY, NOW, STATES, cluster, many, status
 
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\\\|\\"|\\n)*)"')

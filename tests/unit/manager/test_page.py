@@ -7,6 +7,7 @@ import base64
 import hashlib
 import html.parser
 import re
+import urllib.parse
 from typing import Any, Optional
 
 import pytest
@@ -14,7 +15,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import g
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .samples import EXPLAINED, HISTORY, NOW, STATES, cluster, many, member, recovery, status
+from .face_samples import EXPLAINED, HISTORY, NOW, STATES, cluster, many, member, recovery, status
 
 VOID = {"meta", "link", "input", "br", "hr", "img"}
 # Elements that HTML closes by itself, and that we close all the same.
@@ -179,7 +180,13 @@ def test_a_hook_that_failed_is_seen_without_opening_anything() -> None:
 
 def test_a_late_manager_and_a_dry_run_are_said_on_top() -> None:
     said = read(every_page()["dry"]).said
-    assert said.index("The manager is late: the last tick is 9.0 s late") < said.index("Dry run:") < said.index("Why")
+    assert "All is well" not in said and "Look when you can 1" in said
+    assert (
+        said.index("The manager is late: this may be history")
+        < said.index("9.0 s late")
+        < said.index("Dry run:")
+        < said.index("Why")
+    )
 
 
 def test_finding_shows_only_what_was_looked_for() -> None:
@@ -222,6 +229,13 @@ def test_everything_can_be_read(mode: str) -> None:
     for ink, ground in pairs:
         high, low = sorted((_luminance(colours[ink]), _luminance(colours[ground])), reverse=True)
         assert (high + 0.05) / (low + 0.05) >= 4.5, (mode, ink, ground)
+
+
+@given(st.text(min_size=1))
+def test_the_address_of_a_cluster_is_its_name(name: str) -> None:
+    address = page._address(name)
+    assert urllib.parse.parse_qs(urllib.parse.urlsplit(address).query) == {"cluster": [name]}
+    assert re.fullmatch(r"/\?cluster=[A-Za-z0-9._~%-]+", address)
 
 
 # --- what comes from elsewhere ---------------------------------------------------------------------------------------
