@@ -97,7 +97,11 @@ def look(name: str, cluster: Fields, now: float) -> Look:
     if open_recovery:
         why += [recovery_line(open_recovery), *sentences(open_recovery.get("refusal"))]
     level = WELL
-    if recovery.get("outcome") == "running" or action == "acting" or (action == "waiting" and verdict != "healthy"):
+    if is_acting(cluster):
+        level = ACTING
+    elif verdict in _LOST and open_recovery.get("outcome") in ("refused", "failed"):
+        level = PERSON  # it will try again, and nothing says that it will fare better
+    elif action == "waiting" and verdict != "healthy":
         level = ACTING
     elif verdict in _LOST:
         level = PERSON
@@ -111,7 +115,7 @@ def look(name: str, cluster: Fields, now: float) -> Look:
     return Look(
         level,
         said(verdict),
-        _doing(cluster, verdict, action),
+        _doing(cluster, verdict, action, level),
         tuple(why),
         str(open_recovery.get("next_step") or ""),
         _commands(name, cluster, open_recovery),
@@ -128,12 +132,13 @@ def is_open(recovery: Fields) -> bool:
     )
 
 
-def _doing(cluster: Fields, verdict: str, action: str) -> str:
-    if action == "acting":
-        return "failing over now"
+def _doing(cluster: Fields, verdict: str, action: str, level: str) -> str:
+    if is_acting(cluster):
+        planned = mapping(cluster.get("last_recovery")).get("trigger") == "switchover" and action != "acting"
+        return "switching over now" if planned else "failing over now"
     if verdict != "healthy":
         if action == "waiting":
-            return "waiting to be sure"
+            return "not replaced, will try again" if level == PERSON else "waiting to be sure"
         if action == "held":
             return "no action: held"
     return ", ".join(
@@ -159,6 +164,11 @@ def _commands(name: str, cluster: Fields, open_recovery: Fields) -> tuple[str, .
     return tuple(found)
 
 
+def is_acting(cluster: Fields) -> bool:
+    """Whether a failover or a switchover is under way there."""
+    return cluster.get("action") == "acting" or mapping(cluster.get("last_recovery")).get("outcome") == "running"
+
+
 def is_held(cluster: Fields) -> bool:
     """Whether somebody, or a rule, keeps the manager from acting there."""
     return bool(cluster.get("paused") or cluster.get("maintenance") or cluster.get("action") == "held")
@@ -168,7 +178,8 @@ def holds(cluster: Fields) -> tuple[str, ...]:
     """Why the manager does not act, when it would. The manager's own sentences where it has some."""
     given = sentences(cluster.get("held_by"))
     if given:
-        return given
+        said_already = sentences(cluster.get("reasons"))
+        return tuple(sentence for sentence in given if sentence not in said_already)
     found = []
     paused, window = mapping(cluster.get("paused")), mapping(cluster.get("maintenance"))
     if paused:
@@ -195,10 +206,13 @@ def members(cluster: Fields) -> tuple[tuple[str, Fields], ...]:
     return tuple(sorted(found, key=lambda entry: (entry[0] != primary, natural(entry[0]))))
 
 
-def link(member: Fields, primary: Any) -> tuple[str, str]:
-    """How a replica hangs on its source: ``(on | trying | off | astray | none, words)``."""
-    receiver, source = member.get("receiver") or "", member.get("source")
-    if source and primary and source != primary:
+def link(member: Fields, cluster: Fields) -> tuple[str, str]:
+    """How a replica hangs on its source: ``(on | trying | off | astray | none, words)``.
+
+    A source that answers nobody is known by its server_uuid alone.
+    """
+    receiver, source, primary = member.get("receiver") or "", member.get("source"), cluster.get("primary")
+    if source and primary and source not in (primary, cluster.get("primary_uuid")):
         return "astray", f"follows {source}"
     if receiver == "ON":
         return "on", "attached"

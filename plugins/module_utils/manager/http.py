@@ -32,6 +32,9 @@ READ_S, WRITE_S, DRAIN_S = 5.0, 10.0, 1.0
 """Seconds for the whole request to arrive, for the reply to leave, and for a body that is not read."""
 DRAIN_LIMIT = 1 << 20
 
+EXPLAINED_S = 10.0
+"""For how long what was explained over TCP is given again. The operator's socket gets a fresh answer each time."""
+
 Say = Callable[[int, str], None]
 
 
@@ -237,7 +240,7 @@ class Server:
                 address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
             loopback = ipaddress.ip_address(str(target[0]).partition("%")[0]).is_loopback
-            front = routes.Front(desk, token, loopback, self._say)
+            front = routes.Front(desk, token, loopback, self._say, routes.Explainer(desk, EXPLAINED_S))
             listener = _Bounded(target, front, trusted=False, threads=THREADS, read_s=read_s, family=family)
         except OSError as error:
             _not_listening(f"{address}, port {port}", error.strerror or str(error))
@@ -246,7 +249,7 @@ class Server:
         self._say(6, f"HTTP on {address}, port {self.port}" + ("" if token else ", read-only: no token is configured"))
 
     def listen_socket(self, desk: Desk, path: str, read_s: float) -> None:
-        front = routes.Front(desk, "", False, self._say)
+        front = routes.Front(desk, "", False, self._say, routes.Explainer(desk, 0.0))
         _clear(path)
         # The mode has to be there with the file: who may connect is decided when somebody does.
         mask = os.umask(0o177)

@@ -151,10 +151,7 @@ def _members(rows: Sequence[glance.Row]) -> Iterator[Family]:
         "mysql_ha_member_attached",
         "gauge",
         "1 when a replica's receiver runs and follows the primary of record.",
-        [
-            (labels, float(member.get("receiver") == "ON" and member.get("source") == row_primary))
-            for labels, member, row_primary in _replicas(rows)
-        ],
+        [(labels, float(glance.link(member, cluster)[0] == "on")) for labels, member, cluster in _replicas(rows)],
     )
     yield (
         "mysql_ha_member_lag_seconds",
@@ -164,12 +161,11 @@ def _members(rows: Sequence[glance.Row]) -> Iterator[Family]:
     )
 
 
-def _replicas(rows: Sequence[glance.Row]) -> Iterator[tuple[Labels, glance.Fields, Any]]:
+def _replicas(rows: Sequence[glance.Row]) -> Iterator[tuple[Labels, glance.Fields, glance.Fields]]:
     for row in rows:
-        primary = row.cluster.get("primary")
         for name, member in glance.members(row.cluster):
-            if name != primary and glance.answers(member):
-                yield (("cluster", row.name), ("member", name)), member, primary
+            if name != row.cluster.get("primary") and glance.answers(member):
+                yield (("cluster", row.name), ("member", name)), member, row.cluster
 
 
 def _recoveries(rows: Sequence[glance.Row], recoveries: Sequence[glance.Fields]) -> Iterator[Family]:

@@ -270,7 +270,7 @@ def _topology(found: glance.Fields) -> str:
     for name, member in members:
         if name == primary:
             continue
-        kind, words = glance.link(member, primary)
+        kind, words = glance.link(member, found)
         wire = f'<span class="wire {kind}"><i></i><small>{text(words)}</small></span>'
         others.append(f"<li>{wire}{_node(name, member, 'replica')}</li>")
     right = f'<ul class="replicas">{"".join(others)}</ul>' if others else '<p class="soft">no replica</p>'

@@ -73,6 +73,29 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+class Explainer:
+    """Asks ``Desk.explain``, one question at a time, and gives an answer again for ``for_s`` seconds.
+
+    Each question is a fresh look at all members of a cluster: strangers who read may not multiply that.
+    """
+
+    def __init__(self, desk: Desk, for_s: float) -> None:
+        self._desk = desk
+        self._for_s = for_s
+        self._asking = threading.Lock()
+        self._answers: dict[str, tuple[float, Mapping[str, Any]]] = {}
+
+    def explain(self, cluster: str, now: float) -> Mapping[str, Any]:
+        """:raises HaError: what the desk says; that is not kept."""
+        with self._asking:
+            at, answer = self._answers.get(cluster, (0.0, {}))
+            if not 0 <= now - at < self._for_s:
+                answer = self._desk.explain(cluster)
+                self._answers = {name: kept for name, kept in self._answers.items() if 0 <= now - kept[0] < self._for_s}
+                self._answers[cluster] = (now, answer)
+            return answer
+
+
 @dataclasses.dataclass(frozen=True)
 class Front:
     """What all requests share. ``loopback``: the service is bound to loopback, so the Host header is checked.
@@ -86,6 +109,7 @@ class Front:
     token: str = dataclasses.field(repr=False)
     loopback: bool
     say: Callable[[int, str], None]
+    explainer: Explainer
     turn: ContextManager[Any] = dataclasses.field(default_factory=threading.Lock, repr=False)
 
 
@@ -266,8 +290,8 @@ def _limit(text: str) -> int:
     return int(text)
 
 
-def _explain(front: Front, names: Sequence[str], _query: Query, _now: float) -> Reply:
-    return _json(front.desk.explain(names[0]))
+def _explain(front: Front, names: Sequence[str], _query: Query, now: float) -> Reply:
+    return _json(front.explainer.explain(names[0], now))
 
 
 def _metrics(front: Front, _names: Sequence[str], _query: Query, now: float) -> Reply:
@@ -287,7 +311,7 @@ def _health(front: Front, _names: Sequence[str], _query: Query, now: float) -> R
         "late_s": glance.lateness(status, now),
         "started_at": glance.mapping(status.get("manager")).get("started_at"),
         "clusters": len(clusters),
-        "acting": sum(glance.mapping(cluster).get("action") == "acting" for cluster in clusters),
+        "acting": sum(glance.is_acting(glance.mapping(cluster)) for cluster in clusters),
     }
     return _json(body, 503 if trouble else 200)
 
@@ -305,7 +329,7 @@ def _page(front: Front, _names: Sequence[str], query: Query, now: float) -> Repl
 
 def _page_of(front: Front, name: str, now: float) -> Reply:
     try:
-        explained = front.desk.explain(name)
+        explained = front.explainer.explain(name, now)
     except HaError as error:
         explained = {"would": f"This could not be worked out: {error.message}", "obstacles": [error.as_result()]}
     with front.turn:

@@ -129,7 +129,7 @@ def _members(found: glance.Fields, pen: Pen) -> Iterator[str]:
     for name, member in glance.members(found):
         up = glance.answers(member)
         first = name == primary
-        kind, words = ("", "primary") if first else glance.link(member, primary)
+        kind, words = ("", "primary") if first else glance.link(member, found)
         lag = glance.real(member.get("lag_s"))
         state = " ".join(
             part

@@ -31,6 +31,12 @@ SEEN = {"by": "anna", "at": NOW}
         (STATES["lagging"], "notice"),
         (STATES["unknown"], "notice"),
         (STATES["would_act"], "notice"),
+        (cluster(verdict="unknown", action="waiting"), "acting"),
+        (cluster(verdict="dead", action="waiting", last_recovery=refused()), "person"),
+        (cluster(verdict="dead", action="waiting", last_recovery=recovery(outcome="failed")), "person"),
+        (cluster(verdict="dead", action="acting", last_recovery=refused()), "acting"),
+        (cluster(verdict="dead", action="waiting", last_recovery=refused(acknowledged=SEEN)), "acting"),
+        (cluster(verdict="dead", action="waiting", last_recovery=recovery(outcome="running")), "acting"),
         (cluster(verdict="dead", action="none"), "person"),
         (cluster(verdict="dead_or_isolated", action="none"), "person"),
         (cluster(verdict="replication_cut", action="none"), "person"),
@@ -55,6 +61,27 @@ def test_level(found: dict[str, Any], level: str) -> None:
     look = glance.look("ledger", found, NOW)
     assert look.level == level
     assert look.needs_attention == (level in ("person", "acting", "notice"))
+
+
+@pytest.mark.parametrize(
+    ("found", "doing"),
+    [
+        (cluster(last_recovery=recovery(outcome="running", trigger="switchover")), "switching over now"),
+        (cluster(verdict="dead", action="waiting", last_recovery=recovery(outcome="running")), "failing over now"),
+        (cluster(verdict="dead", action="waiting", last_recovery=refused()), "not replaced, will try again"),
+        (cluster(verdict="dead", action="waiting"), "waiting to be sure"),
+        (cluster(verdict="dead", action="held"), "no action: held"),
+        (cluster(paused=SEEN, maintenance=SEEN), "paused, in maintenance"),
+        (cluster(), ""),
+    ],
+)
+def test_what_is_done_about_it(found: dict[str, Any], doing: str) -> None:
+    assert glance.look("ledger", found, NOW).doing == doing
+
+
+def test_what_holds_it_is_not_said_twice() -> None:
+    found = cluster(verdict="unknown", action="waiting", reasons=["db1 is late."], held_by=["db1 is late.", "Wait."])
+    assert glance.holds(found) == ("Wait.",)
 
 
 def test_a_pause_hides_no_dead_primary() -> None:
@@ -111,13 +138,16 @@ def test_summary(found: dict[str, Any], sentence: str) -> None:
         (member(2, "db1"), "on", "attached"),
         (member(2, "db1", receiver="CONNECTING"), "trying", "connecting"),
         (member(2, "db1", receiver="OFF"), "off", "stopped"),
+        (member(2, "uuid-1", receiver="CONNECTING"), "trying", "connecting"),
+        (member(2, "uuid-9"), "astray", "follows uuid-9"),
         (member(2, "db3"), "astray", "follows db3"),
         (member(2, ""), "none", "no source"),
         (member(2, "", answer="refused"), "none", "not known"),
     ],
 )
 def test_link(of_member: dict[str, Any], kind: str, words: str) -> None:
-    assert glance.link(of_member, "db1") == (kind, words)
+    found = {"primary": "db1", "primary_uuid": "uuid-1"}
+    assert glance.link(of_member, found) == (kind, words)
 
 
 def test_recovery_lines() -> None:

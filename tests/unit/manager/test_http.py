@@ -137,6 +137,32 @@ def test_explain(running: Running) -> None:
     assert running.error("GET", "/api/explain/nope") == (404, "unknown_cluster")
 
 
+def test_strangers_can_not_multiply_the_questions_to_the_members(running: Running, monkeypatch: Any) -> None:
+    asked = []
+    explain = running.desk.explain
+    monkeypatch.setattr(running.desk, "explain", lambda name: (asked.append(name), explain(name))[1])
+    for _number in range(3):
+        assert running.ask("GET", "/?cluster=ledger")[0] == 200
+        assert running.ask("GET", "/api/explain/ledger")[0] == 200
+    assert asked == ["ledger"]
+    for _number in range(2):
+        assert running.ask("GET", "/api/explain/ledger", over_socket=True)[0] == 200
+    assert asked == ["ledger"] * 3, "the operator gets a fresh answer"
+    for _number in range(2):
+        assert running.error("GET", "/api/explain/nope") == (404, "unknown_cluster")
+    assert asked == ["ledger"] * 3 + ["nope"] * 2, "an error is not kept"
+
+
+def test_an_explanation_is_kept_for_its_time_and_not_across_a_clock_that_was_set_back() -> None:
+    desk = FakeDesk()
+    asked: list[str] = []
+    desk.explain = lambda name: asked.append(name) or {"cluster": name}  # type: ignore[method-assign, func-returns-value]
+    explainer = routes.Explainer(desk, 10.0)
+    for now in (100.0, 109.0, 110.0, 50.0, 59.0):
+        assert explainer.explain("ledger", now) == {"cluster": "ledger"}
+    assert len(asked) == 3
+
+
 def test_metrics_can_be_scraped(running: Running) -> None:
     code, headers, body = running.ask("GET", "/metrics")
     assert code == 200 and headers["Content-Type"] == metrics.CONTENT_TYPE
@@ -543,5 +569,6 @@ def test_a_long_switchover_keeps_nobody_from_reading(running: Running, monkeypat
 
 
 def test_the_token_is_in_no_representation() -> None:
-    front = routes.Front(FakeDesk(), TOKEN, True, lambda _priority, _text: None)
+    desk = FakeDesk()
+    front = routes.Front(desk, TOKEN, True, lambda _priority, _text: None, routes.Explainer(desk, 1.0))
     assert TOKEN not in repr(front)
