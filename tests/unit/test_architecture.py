@@ -26,11 +26,14 @@ ROOMS: dict[str, frozenset[str]] = {
     "server": frozenset({"ground"}),
     "topology": frozenset({"ground", "server"}),
     "binlog": frozenset({"ground"}),
-    "keeper": frozenset({"ground", "server", "topology"}),
+    "config_file": frozenset({"ground"}),
+    "keeper": frozenset({"ground", "server", "topology", "config_file"}),
     "rejoin": frozenset({"ground", "server", "topology", "binlog"}),
     "replication": frozenset({"ground", "server", "topology", "binlog", "rejoin"}),
     "failover": frozenset({"ground", "server", "topology", "binlog", "rejoin", "replication"}),
-    "manager": frozenset({"ground", "server", "topology", "binlog", "rejoin", "replication", "failover"}),
+    "manager": frozenset(
+        {"ground", "server", "topology", "binlog", "rejoin", "replication", "failover", "config_file"}
+    ),
 }
 
 PURE = (
@@ -39,7 +42,10 @@ PURE = (
     *(f"topology/{name}.py" for name in ("durability", "testimony", "proof", "diagnose", "render")),
     "failover/plan.py",
     "keeper/lease.py",
-    *(f"manager/{name}.py" for name in ("glance", "page", "page_style", "terminal", "metrics")),
+    *(
+        f"manager/{name}.py"
+        for name in ("sample", "verdict", "policy", "packets", "glance", "page", "page_style", "terminal", "metrics")
+    ),
     *(f"replication/{name}.py" for name in ("plan", "situation", "refusals", "predict", "steps")),
 )
 # What is used of these is pure in itself and lives in a file that is not.
@@ -80,6 +86,7 @@ IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval"})
 # Where waiting is the work: (file, function): why.
 MAY_SLEEP = {
     ("plugins/module_utils/failover/hands.py", "wait"): "the window in which silence is evidence",
+    ("plugins/module_utils/failover/hands.py", "connected"): "receivers that connect",
     ("plugins/module_utils/server/local.py", "_connect"): "a server that starts",
     ("plugins/module_utils/server/local.py", "resume"): "a server whose replication comes back",
     ("plugins/module_utils/server/stop_guard.py", "guard"): "handed in, so that tests do not wait",

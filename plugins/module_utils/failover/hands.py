@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Any, Callable, Optional, Sequence
 
-from ..errors import HaError
+from ..errors import HaError, defect
 from ..gtid import GtidSet
 from ..replication import repoint
 from ..server import schema
@@ -35,6 +35,9 @@ CONNECT_SECONDS = 5.0
 LOCK_SECONDS = 15
 """Session wait_timeout of the connections that hold the locks: a dead holder's lock is free after that."""
 
+SILENT_SECONDS = 0.25
+"""For the answer of a server that a watcher has seen give none: it is asked once more, and not waited for."""
+
 _TIMED_OUT_LOCK = 1205
 _INTERRUPTED = 1317
 
@@ -51,12 +54,16 @@ class ReplicationLogin:
 
 
 class Hands:
-    """The effects on one cluster. ``deadline``: seconds for one effect on one server."""
+    """The effects on one cluster. ``deadline``: seconds for one effect on one server. ``silent``: a member that is not
+    expected to answer."""
 
-    def __init__(self, members: Members, cluster: str, login: ReplicationLogin, *, deadline: float) -> None:
+    def __init__(
+        self, members: Members, cluster: str, login: ReplicationLogin, *, deadline: float, silent: str = ""
+    ) -> None:
         self._members = members
         self._login = login
         self._deadline = deadline
+        self._silent = silent
         self._lock_name = lock_name(cluster)
         self._locked: list[str] = []
 
@@ -68,7 +75,25 @@ class Hands:
         return time.time()
 
     def observe(self, names: Optional[Sequence[str]] = None) -> Observation:
-        return self._members.observe(names, within=self._deadline)
+        asked = [m.name for m in self._members.members] if names is None else list(names)
+        if self._silent not in asked:
+            return self._members.observe(asked, within=self._deadline)
+        others = [name for name in asked if name != self._silent]
+        work = {
+            "others": functools.partial(self._members.observe, others, within=self._deadline),
+            "silent": functools.partial(self._members.observe, [self._silent], within=SILENT_SECONDS),
+        }
+        seen = in_parallel(work, within=self._deadline * 1.5)
+        parts = [part for part in seen.values() if isinstance(part, Observation)]
+        for part in seen.values():
+            if isinstance(part, HaError):
+                raise part
+        if len(parts) != len(work):
+            raise defect("an observation that did not end at its own deadline")
+        answers = {**parts[0].answers, **parts[1].answers}
+        return dataclasses.replace(
+            parts[0], members=tuple(m for m in self._members.members if m.name in answers), answers=answers
+        )
 
     def wait(self, seconds: float) -> None:
         """Let time pass, for a window in which silence is evidence. The locks stay alive."""

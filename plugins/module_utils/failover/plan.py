@@ -31,6 +31,10 @@ class Request:
     ``to_remaining`` lowers k to what is left, and says so. ``accept_data_loss``: the name of the person who takes an
     unproven promotion upon themselves; empty for nobody. ``block_budget``: how long a planned switchover may block
     writes. ``stall_timeout``: how long the elected server may make no progress applying.
+
+    ``never``: members that are promoted only when asked for by name. ``quiet``: the acknowledgers that a watcher
+    has seen hear nothing of the primary for long enough, as heartbeats received by server_uuid: who has still not heard
+    more is not listened to again. ``cut``: the primary may answer here, if fewer than k acknowledgers hear it.
     """
 
     mode: str
@@ -41,6 +45,9 @@ class Request:
     stall_timeout: float = 10.0
     deadline: float = 1.5
     lock_wait: float = 0.0
+    never: tuple[str, ...] = ()
+    quiet: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    cut: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Start:
     """A failover that may start: from whom, under which term, with which acknowledgers answering.
 
     ``needs_silence``: a second look is due, because a replica still seems to be connected to the primary; these are
-    the names of those replicas.
+    the names of those replicas. ``cut``: the primary answers, and its acknowledgers do not hear it.
     """
 
     mode: str
@@ -60,6 +67,7 @@ class Start:
     locks: int
     target: str = ""
     needs_silence: tuple[str, ...] = ()
+    cut: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +145,7 @@ def may_start(request: Request, observation: Observation, diagnosis: Diagnosis) 
     if reasons:
         return Refusal(tuple(reasons))
     hearing = verdicts.heard_by(observation, diagnosis.primary_uuid) if request.mode == EMERGENCY else []
+    hearing = [name for name in hearing if not _quiet(request, observation.states[name])]
     return Start(
         mode=request.mode,
         old_primary=diagnosis.primary or "",
@@ -146,7 +155,20 @@ def may_start(request: Request, observation: Observation, diagnosis: Diagnosis) 
         required=required,
         locks=min(durability.locks_required(term.n, term.k), term.n) if term.n and term.k else 1,
         needs_silence=tuple(hearing),
+        cut=request.mode == EMERGENCY and observation.by_uuid(diagnosis.primary_uuid) is not None,
     )
+
+
+def _quiet(request: Request, state: ServerState) -> bool:
+    """Whether this server has heard nothing since the watcher looked, and nothing for a while before that.
+
+    The watcher's count of heartbeats vouches for idle times; under traffic none are sent, and the time of the last
+    transaction that came (by the server's one clock) does.
+    """
+    receiver = state.receiver
+    if receiver is None or request.quiet.get(state.server_uuid) != receiver.heartbeats:
+        return False
+    return state.clock - receiver.last_queued_at >= _window((state,))
 
 
 _NEXT_BY_VERDICT = {
@@ -239,7 +261,8 @@ def _emergency(
 ) -> list[Reason]:
     reasons = []
     silent = observation.silent.get(diagnosis.primary or "")
-    if diagnosis.verdict not in _NEXT_BY_VERDICT and observation.by_uuid(diagnosis.primary_uuid):
+    answers = diagnosis.verdict not in _NEXT_BY_VERDICT and observation.by_uuid(diagnosis.primary_uuid)
+    if answers and not request.cut:
         reasons.append(
             _reason(
                 "primary_alive",
@@ -306,6 +329,8 @@ def silence(start: Start, before: Observation, after: Observation) -> Optional[R
     None when nothing was heard: the receivers only seem connected, because a hung host closes no connection.
     """
     heard = verdicts.progressed(before, after, start.old_primary_uuid)
+    if start.cut:
+        return _not_cut(start, heard) if len(heard) >= start.term.k else None
     lively = after.by_uuid(start.old_primary_uuid)
     if not heard and lively is None:
         return None
@@ -319,11 +344,25 @@ def silence(start: Start, before: Observation, after: Observation) -> Optional[R
     )
 
 
+def _not_cut(start: Start, heard: Sequence[str]) -> Refusal:
+    return _refuse(
+        _reason(
+            "replication_not_cut",
+            f"{', '.join(heard)} hear {start.old_primary}, which waits for {start.term.k}: it can acknowledge",
+            "Nothing was changed. If its writes still hang, look at its disk and its locks.",
+            heard_by=list(heard),
+            k=start.term.k,
+        )
+    )
+
+
 def silence_window(start: Start, observation: Observation) -> float:
     """Seconds of silence that say something: more than two of the replication heartbeats that a replica expects."""
-    periods = [
-        s.receiver.heartbeat_period for s in observation.states.values() if s.receiver and s.receiver.heartbeat_period
-    ]
+    return _window(tuple(observation.states.values()))
+
+
+def _window(states: Sequence[ServerState]) -> float:
+    periods = [s.receiver.heartbeat_period for s in states if s.receiver and s.receiver.heartbeat_period]
     return 2 * max(periods, default=1.0) + 0.2
 
 
@@ -331,6 +370,18 @@ def held(start: Start, observation: Observation) -> tuple[ServerState, ...]:
     """The registered acknowledgers that can not receive or acknowledge anything of the old primary any more."""
     names = registered_names(start.term, observation)
     return tuple(state for name, state in sorted(observation.states.items()) if name in names and not not_held(state))
+
+
+def still_fenced(start: Start, elected: Elected, observation: Observation) -> bool:
+    """Whether the old primary still can not acknowledge: n - k + 1 of its acknowledgers are held, or follow the elected
+    server, or are that server."""
+    names = registered_names(start.term, observation)
+    turned = {
+        s.server_uuid
+        for name, s in observation.states.items()
+        if name in names and (s.follows(elected.server_uuid) or s.server_uuid == elected.server_uuid)
+    }
+    return len(turned | {s.server_uuid for s in held(start, observation)}) >= start.required
 
 
 def enough_held(start: Start, observation: Observation, request: Request) -> Optional[Refusal]:
@@ -393,15 +444,20 @@ def elect(
                 lacks={s.name: str(received - s.received) for s in sound},
             )
         )
-    able = [s for s in complete if s.name not in excluded and not (s.applier and s.applier.delay)]
+    able = [
+        s
+        for s in complete
+        if s.name not in excluded and not (s.applier and s.applier.delay) and _promotable(request, s.name)
+    ]
     if not able:
         return _refuse(
             _reason(
                 "no_able_candidate",
-                "the servers that received everything can not apply it",
-                "Mend the applier's error on one of them, then run again. Nothing was promoted.",
+                "the servers that received everything can not apply it, or are never to be promoted",
+                "Mend the applier's error, or ask for one by name, then run again. Nothing was promoted.",
                 candidates=[s.name for s in complete],
                 errors={s.name: s.applier.error for s in complete if s.applier and s.applier.error},
+                never=[s.name for s in complete if not _promotable(request, s.name)],
             )
         )
     if request.primary not in (AUTO, *(s.name for s in able)):
@@ -429,6 +485,11 @@ def elect(
     if best.lacks_applied:
         why.append(f"{len(best.lacks_applied)} transactions left to apply")
     return Elected(best.name, best.server_uuid, received, tuple(why))
+
+
+def _promotable(request: Request, name: str) -> bool:
+    """A rule that keeps a server from being chosen does not keep a person from naming it."""
+    return name not in request.never or name == request.primary
 
 
 def next_term(
@@ -555,7 +616,11 @@ def choose_target(
     if request.primary != AUTO:
         return request.primary
     answering = registered_names(start.term, observation)
-    fit = [n for n in start.acknowledgers if not _fit(n, observation, diagnosis, start.term, answering)]
+    fit = [
+        n
+        for n in start.acknowledgers
+        if not _fit(n, observation, diagnosis, start.term, answering) and _promotable(request, n)
+    ]
     priority = {m.name: m.priority for m in observation.members}
     if not fit:
         return _refuse(_reason("no_candidate", "no acknowledger is fit to take over", "Converge the cluster first."))

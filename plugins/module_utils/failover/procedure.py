@@ -252,7 +252,7 @@ class Procedure:
                 last, silent_at = after, now + window
             elif now >= silent_at:
                 break
-        if start.old_primary in before.answers:
+        if start.old_primary in before.answers and not start.cut:
             alive = plan.silence(start, last, self.hands.observe([start.old_primary]))
             if alive:
                 self._refuse(alive)
@@ -734,7 +734,8 @@ class Procedure:
         """Whether an interrupted promotion may simply go on.
 
         Planned: the old primary answers, takes no writes, and has nothing that the elected server lacks. Emergency: the
-        elected server takes writes already, so it has left its source and its followers are made.
+        elected server takes writes already, so it has left its source and its followers are made. When the replication
+        alone was cut, the old primary may take writes as well, as long as it still can not acknowledge them.
 
         :raises Refused: it takes writes, and so does the old primary, or somebody received more of that one.
         """
@@ -747,7 +748,8 @@ class Procedure:
             for s in observation.states.values()
             if (surplus := (s.received - state.received).of([start.old_primary_uuid]))
         }
-        if beyond or (old is not None and old.writable):
+        fenced = start.cut and plan.still_fenced(start, elected, observation)
+        if beyond or (old is not None and old.writable and not fenced):
             self._refuse(
                 Refusal(
                     (

@@ -35,13 +35,17 @@ def fail_over(
     journal_directory: str,
     acknowledgement: str = "disk",
     check_only: bool = False,
+    run_id: str = "",
+    silent: str = "",
 ) -> Report:
     """Make the requested server primary, and prove what that cost.
 
+    :param run_id: the name of this run in the journal and the term row; a new one by default.
+    :param silent: a member that has given no answer for a while: the others do not wait for it long.
     :raises Refused: it may not be done; all reasons are given.
     :raises HaError: it could not be done; running again goes on from the journal.
     """
-    run_id = new_run_id()
+    run_id = run_id or new_run_id()
     pool = Members(
         members,
         login,
@@ -49,7 +53,7 @@ def fail_over(
         connect_within=request.deadline,
         program=f"lossless.mysql_ha {run_id} on {socket.gethostname()} pid {os.getpid()}",
     )
-    hands = Hands(pool, cluster, replication, deadline=request.deadline)
+    hands = Hands(pool, cluster, replication, deadline=request.deadline, silent=silent)
     journal = Journal(journal_directory, cluster, run_id)
     try:
         return Procedure(hands, members, request, journal, acknowledgement=acknowledgement, check_only=check_only).run()

@@ -4,13 +4,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import re
-import stat
-from pathlib import Path
-from typing import Any, Mapping, Union
+from typing import Any, Mapping
 
+from ..config_file import NUMBER, Document, Kind, read_private
 from ..errors import HaError
 from ..server.session import Login
 from . import address, lease
@@ -33,8 +29,6 @@ class Config:
     status_file: str
 
 
-Kind = Union[type, tuple[type, ...]]
-
 _TIMING = {field.name: float(field.default) for field in dataclasses.fields(lease.Timing)}  # type: ignore[arg-type]
 _REQUIRED: Mapping[str, Kind] = {"addresses": list, "user": str, "password": str}
 _OPTIONAL: Mapping[str, tuple[Kind, Any]] = {
@@ -43,12 +37,11 @@ _OPTIONAL: Mapping[str, tuple[Kind, Any]] = {
     "unix_socket": (str, ""),
     "ca": (str, ""),
     "status_file": (str, STATUS_PATH),
-    "statement_deadline": ((int, float), 0.5),
-    "heartbeat_deadline": ((int, float), 30.0),
-    **{name: ((int, float), default) for name, default in _TIMING.items()},
+    "statement_deadline": (NUMBER, 0.5),
+    "heartbeat_deadline": (NUMBER, 30.0),
+    **{name: (NUMBER, default) for name, default in _TIMING.items()},
 }
 _ADDRESS_KEYS: Mapping[str, Kind] = {"address": str, "interface": str}
-_KIND_NAMES = {list: "a list", str: "a text", int: "a whole number", (int, float): "a number"}
 
 
 def load(path: str) -> Config:
@@ -56,50 +49,23 @@ def load(path: str) -> Config:
 
     :raises HaError: ``config_unreadable``, ``config_not_private``, ``config_invalid`` (with the line).
     """
-    try:
-        mode = stat.S_IMODE(os.stat(path).st_mode)
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise HaError(
-            "config_unreadable",
-            f"{path}: {error.strerror if isinstance(error, OSError) else error}",
-            evidence={"path": path},
-            next_step="Run the role vip: it writes this file.",
-        ) from error
-    if mode & 0o077:
-        raise HaError(
-            "config_not_private",
-            f"{path} holds a password and others may read it (mode {mode:04o})",
-            evidence={"path": path, "mode": f"{mode:04o}"},
-            next_step=f"chmod 0600 {path}",
-        )
-    return parse(text, path)
+    return parse(read_private(path, "Run the role vip: it writes this file."), path)
 
 
 def parse(text: str, path: str = PATH) -> Config:
     """The configuration in a text. Pure. Errors as ``load``; they never quote a value."""
-    try:
-        data = json.loads(text, object_pairs_hook=_no_duplicates)
-    except json.JSONDecodeError as error:
-        raise _invalid(path, error.lineno, error.msg) from error
-    except KeyError as error:
-        key = str(error.args[0])
-        raise _invalid(path, _line_of(text, key, last=True), f"the key {key!r} is there twice") from error
-    if not isinstance(data, dict):
-        raise _invalid(path, 1, "the file must hold one JSON object")
-    kinds = {**_REQUIRED, **{key: kind for key, (kind, _default) in _OPTIONAL.items()}}
-    _check(data, kinds, tuple(_REQUIRED), text, path)
-    values = {**{key: default for key, (_kind, default) in _OPTIONAL.items()}, **data}
+    document = Document(text, path, "Correct the variables of the role vip and run it again.")
+    values = document.fields(document.data, (), _REQUIRED, _OPTIONAL)
     if bool(values["host"]) == bool(values["unix_socket"]):
-        raise _invalid(path, 1, "give one of host and unix_socket: that is where the local server is asked")
+        raise document.invalid((), "give one of host and unix_socket: that is where the local server is asked")
     timing = lease.Timing(**{name: float(values[name]) for name in _TIMING})
     for problem in lease.problems(timing):
-        raise _invalid(path, _line_of(text, problem.split(" ", 1)[0]), problem)
+        raise document.invalid((problem.split(" ", 1)[0],), problem)
     for name in ("statement_deadline", "heartbeat_deadline"):
         if values[name] <= 0:
-            raise _invalid(path, _line_of(text, name), f"{name} must be greater than 0")
+            raise document.invalid((name,), f"{name} must be greater than 0")
     return Config(
-        addresses=_addresses(values["addresses"], text, path),
+        addresses=_addresses(document, values["addresses"]),
         login=Login(
             user=values["user"],
             password=values["password"],
@@ -115,63 +81,20 @@ def parse(text: str, path: str = PATH) -> Config:
     )
 
 
-def _addresses(entries: list[Any], text: str, path: str) -> tuple[address.Vip, ...]:
-    line = _line_of(text, "addresses")
+def _addresses(document: Document, entries: list[Any]) -> tuple[address.Vip, ...]:
     if not entries:
-        raise _invalid(path, line, "addresses is empty: there is nothing to keep")
+        raise document.invalid(("addresses",), "addresses is empty: there is nothing to keep")
     found: list[address.Vip] = []
-    for entry in entries:
+    for number, entry in enumerate(entries):
+        place = ("addresses", number)
         if not isinstance(entry, dict):
-            raise _invalid(path, line, 'an entry of addresses is {"address": ..., "interface": ...}')
-        _check(entry, _ADDRESS_KEYS, tuple(_ADDRESS_KEYS), text, path)
+            raise document.invalid(place, 'an entry of addresses is {"address": ..., "interface": ...}')
+        document.fields(entry, place, _ADDRESS_KEYS, {})
         try:
             plain, prefix = address.parse(entry["address"])
         except HaError as error:
-            raise _invalid(path, _line_of(text, entry["address"], value=True), error.message) from error
+            raise document.invalid((*place, "address"), error.message) from error
         if plain in [vip.address for vip in found]:
-            line = _line_of(text, entry["address"], value=True, last=True)
-            raise _invalid(path, line, f"{plain} is there twice")
+            raise document.invalid((*place, "address"), f"{plain} is there twice")
         found.append(address.Vip(plain, plain.max_prefixlen if prefix is None else prefix, entry["interface"]))
     return tuple(found)
-
-
-def _check(data: Mapping[str, Any], kinds: Mapping[str, Kind], required: tuple[str, ...], text: str, path: str) -> None:
-    for key in data:
-        if key not in kinds:
-            raise _invalid(path, _line_of(text, key), f"unknown key {key!r}; known are {', '.join(sorted(kinds))}")
-    for key in required:
-        if key not in data:
-            raise _invalid(path, 1, f"the key {key!r} is missing")
-    for key, value in data.items():
-        kind = kinds[key]
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise _invalid(path, _line_of(text, key), f"{key} must be {_KIND_NAMES[kind]}")
-        if key in required and value == "":
-            raise _invalid(path, _line_of(text, key), f"{key} is empty")
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise KeyError(key)
-        found[key] = value
-    return found
-
-
-def _line_of(text: str, word: str, *, value: bool = False, last: bool = False) -> int:
-    """The line where a key (or a value) stands, 1 when it is not there."""
-    pattern = re.escape(json.dumps(word)) + ("" if value else r"\s*:")
-    matches = list(re.finditer(pattern, text))
-    if not matches:
-        return 1
-    return text.count("\n", 0, matches[-1 if last else 0].start()) + 1
-
-
-def _invalid(path: str, line: int, why: str) -> HaError:
-    return HaError(
-        "config_invalid",
-        f"{path}, line {line}: {why}",
-        evidence={"path": path, "line": line},
-        next_step="Correct the variables of the role vip and run it again.",
-    )

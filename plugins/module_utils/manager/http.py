@@ -32,6 +32,9 @@ READ_S, WRITE_S, DRAIN_S = 5.0, 10.0, 1.0
 """Seconds for the whole request to arrive, for the reply to leave, and for a body that is not read."""
 DRAIN_LIMIT = 1 << 20
 
+POLL_S = 0.2
+"""How soon a listener notices that it is to end."""
+
 EXPLAINED_S = 10.0
 """For how long what was explained over TCP is given again. The operator's socket gets a fresh answer each time."""
 
@@ -230,7 +233,7 @@ class Server:
         self.port = 0
 
     def _add(self, listener: _Bounded, name: str) -> None:
-        thread = threading.Thread(target=listener.serve_forever, args=(0.2,), name=name, daemon=True)
+        thread = threading.Thread(target=listener.serve_forever, args=(POLL_S,), name=name, daemon=True)
         self._listening.append((listener, thread))
         thread.start()
 

@@ -151,12 +151,16 @@ class Session:
         within: float,
         settings: Optional[Mapping[str, Any]] = None,
         program: str = PROGRAM,
+        sock: Optional[socket.socket] = None,
+        context: Optional[ssl.SSLContext] = None,
     ) -> Session:
         """Open a connection and identify the server.
 
         :param within: seconds for connecting and logging in.
         :param settings: session variables to set, for example ``{"wait_timeout": 4}``.
         :param program: how the connection names itself to whoever looks at the server.
+        :param sock: a socket that is connected to the server already; it is closed when this fails.
+        :param context: what TLS is spoken with, instead of one of the login's own; for whoever opens many connections.
         :raises ConnectFailed: with ``kind``; a server that the collection does not serve is ``not_supported``.
         """
         if PYMYSQL_IMPORT_ERROR:
@@ -180,7 +184,9 @@ class Session:
             arguments["unix_socket"] = login.unix_socket
         else:
             arguments.update(host=host, port=port)
-            if login.ca:
+            if context is not None:
+                arguments["ssl"] = context
+            elif login.ca:
                 arguments.update(
                     ssl_ca=login.ca,
                     ssl_cert=login.cert or None,
@@ -190,7 +196,9 @@ class Session:
                 )
         evidence = {"member": name, "host": host, "port": port, "user": login.user, "ca": login.ca}
         try:
-            connection = pymysql.connect(**arguments)
+            connection = pymysql.connect(**arguments, defer_connect=sock is not None)
+            if sock is not None:
+                connection.connect(sock)
         except (pymysql.err.MySQLError, OSError, RuntimeError) as error:
             kind = _kind_of(error)
             number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
@@ -295,6 +303,19 @@ class Session:
             evidence=evidence,
             next_step="The outcome is unknown: observe the server again.",
         )
+
+    def take_socket(self) -> socket.socket:
+        """The connection's socket, for whoever speaks the protocol on it from now on. This session is closed by that.
+
+        :raises StatementFailed: ``connection_lost``.
+        """
+        connection, self._connection = self._connection, None
+        if connection is None or not connection.open:
+            raise StatementFailed("connection_lost", f"{self.name}: the connection is gone")
+        # PyMySQL closes at its end what these attributes hold.
+        taken: socket.socket = connection._sock
+        connection._sock = connection._rfile = None
+        return taken
 
     def close(self) -> None:
         """Drop the connection at once, without a farewell that could block."""

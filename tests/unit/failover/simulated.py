@@ -91,6 +91,8 @@ class Cluster:
         self.payload: dict[tuple[str, int], Any] = {}
         self.acknowledged: list[tuple[str, int]] = []
         self.acknowledged_by: list[str] = []
+        # Servers that no receiver reaches, though they live and answer the control host.
+        self.unheard: set[str] = set()
         primary = self.servers["db1"]
         primary.writable = True
         primary.source_enabled = True
@@ -110,6 +112,7 @@ class Cluster:
             s
             for s in self.servers.values()
             if s.source == name and s.receiver == ON and s.mysqld == "running" and s.configured
+            if name not in self.unheard
         ]
 
     def commit(self, name: str, payload: Any = "row") -> bool:
@@ -169,6 +172,8 @@ class Cluster:
         for server in self.servers.values():
             source = self.servers.get(server.source)
             if server.receiver != CONNECTING or source is None or source.mysqld != "running" or server.locked_out:
+                continue
+            if source.name in self.unheard:
                 continue
             server.receiver = ON
             missing = source.executed

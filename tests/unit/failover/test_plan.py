@@ -283,6 +283,7 @@ def test_every_refusal_code_has_a_situation() -> None:
 
 # These come up after the start; each has a test below that names it.
 LATER_CODES = {
+    "replication_not_cut",
     "primary_alive_elsewhere",
     "too_few_frozen",
     "too_few_followers",

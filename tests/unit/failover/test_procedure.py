@@ -419,6 +419,170 @@ def test_a_killed_run_is_not_trusted_after_the_old_primary_worked_on(
     assert refusals < 20
 
 
+# --- the replication alone is cut -------------------------------------------------------------------------------------
+CUT = Request(EMERGENCY, cut=True)
+
+
+def after_replication_cut(size: int = 3, k: int = 1, receivers: str = CONNECTING) -> Cluster:
+    """The primary lives, answers the control host, and waits; no acknowledger reaches it."""
+    cluster = Cluster(size, k)
+    cluster.commit("db1")
+    cluster.beat("db1")
+    cluster.unheard.add("db1")
+    for server in cluster.servers.values():
+        if server.receiver == ON:
+            server.receiver = receivers
+    assert not cluster.commit("db1"), "it acknowledges all the same"
+    return cluster
+
+
+def check_cut(cluster: Cluster, new_primary: str) -> None:
+    """As ``check``, but the old primary may believe itself writable; then the cut heals, and it still acknowledges
+    nothing."""
+    assert cluster.lost(new_primary) == []
+    term = cluster.term_of(cluster.servers[new_primary])
+    assert term is not None and term.primary_uuid == cluster.servers[new_primary].uuid
+    assert cluster.commit(new_primary), "the new primary acknowledges nothing"
+    cluster.unheard.clear()
+    for _turn in range(3):
+        everybody_commits(cluster)
+    first = cluster.acknowledged_by.index(new_primary)
+    assert "db1" not in cluster.acknowledged_by[first:], "the old primary acknowledged after the new one did"
+    assert cluster.lost(new_primary) == []
+    old = cluster.servers["db1"]
+    assert old.prepared and old.source_enabled, "a commit that waited was released"
+
+
+@pytest.mark.parametrize("receivers", [CONNECTING, ON])
+@pytest.mark.parametrize(("size", "k"), [(3, 1), (4, 2), (5, 2)])
+def test_a_cut_replication_is_failed_over_and_no_waiting_commit_is_released(
+    tmp_path: Path, size: int, k: int, receivers: str
+) -> None:
+    cluster = after_replication_cut(size, k, receivers)
+    report = run(cluster, CUT, tmp_path)
+    assert report.zero_loss == "proven"
+    check_cut(cluster, report.new_primary)
+
+
+def test_without_being_asked_for_a_cut_is_no_reason(tmp_path: Path) -> None:
+    with pytest.raises(Refused) as refused:
+        run(after_replication_cut(), Request(EMERGENCY), tmp_path)
+    assert refused.value.code == "primary_alive"
+
+
+@pytest.mark.parametrize(("hear", "code"), [(1, ""), (2, "replication_not_cut")])
+def test_a_primary_that_k_acknowledgers_hear_is_not_deposed(tmp_path: Path, hear: int, code: str) -> None:
+    cluster = after_replication_cut(5, 2)
+    names = ["db2", "db3"][:hear]
+
+    def some_hear(cluster: Cluster) -> None:
+        for name in names:
+            server = cluster.servers[name]
+            if server.receiver in (CONNECTING, ON) and server.source == "db1":
+                server.receiver = ON
+                server.heartbeats += 1
+
+    some_hear(cluster)
+    if code:
+        with pytest.raises(Refused) as refused:
+            run(cluster, CUT, tmp_path, adversary=some_hear)
+        assert refused.value.code == code
+        assert all(cluster.servers[n].receiver != OFF for n in ("db2", "db3", "db4", "db5"))
+    else:
+        report = run(cluster, CUT, tmp_path, adversary=some_hear)
+        check_cut(cluster, report.new_primary)
+
+
+@pytest.mark.parametrize(("size", "k"), [(3, 1), (5, 2)])
+def test_a_cut_that_heals_or_a_run_that_is_killed_at_any_moment_loses_nothing(
+    tmp_path: Path, size: int, k: int
+) -> None:
+    """Killed at each boundary; the cut heals there, or stays; then the run is made again."""
+    count = boundaries(lambda: after_replication_cut(size, k), CUT, tmp_path / "count")
+    assert count > 10
+    for heals in (False, True):
+        moved = 0
+        for place in range(count):
+            cluster = after_replication_cut(size, k)
+            directory = tmp_path / f"{heals}-{place}"
+            with pytest.raises(Killed):
+                run(cluster, CUT, directory, kill_at=place, adversary=everybody_commits)
+            if heals:
+                cluster.unheard.clear()
+                everybody_commits(cluster)
+            try:
+                report = run(cluster, CUT, directory, adversary=everybody_commits)
+            except Refused as refused:
+                assert heals, refused
+                everybody_commits(cluster)
+                assert cluster.commit("db1"), "refused, and the old primary is left without acknowledgers"
+                continue
+            moved += 1
+            if not heals:
+                check_cut(cluster, report.new_primary)
+            assert cluster.lost(report.new_primary) == []
+            first = cluster.acknowledged_by.index(report.new_primary)
+            assert "db1" not in cluster.acknowledged_by[first:]
+        assert moved >= (count if not heals else 5)
+
+
+def test_mutant_a_half_promoted_server_beside_a_primary_that_k_follow_again(tmp_path: Path) -> None:
+    """Killed with the elected server open; its followers are taken back by hand: the run must not simply go on."""
+    count = boundaries(after_replication_cut, CUT, tmp_path / "count")
+    seen = 0
+    for place in range(count):
+        cluster = after_replication_cut()
+        directory = tmp_path / str(place)
+        with pytest.raises(Killed):
+            run(cluster, CUT, directory, kill_at=place)
+        elected = next((s for s in cluster.open_primaries() if s.name != "db1"), None)
+        term = cluster.term_of(cluster.servers["db1"])
+        if elected is None or (term_of := cluster.term_of(elected)) is None or term is None:
+            continue
+        if term_of.revision > term.revision:
+            continue
+        cluster.unheard.clear()
+        other = next(s for s in cluster.servers.values() if s.name not in ("db1", elected.name))
+        other.source, other.receiver = "db1", CONNECTING
+        everybody_commits(cluster)
+        seen += 1
+        with pytest.raises(Refused) as refused:
+            run(cluster, CUT, directory)
+        assert refused.value.code == "topology_several_writable"
+    assert seen, "the run was never killed with the elected server open"
+
+
+def test_a_watcher_that_listened_saves_the_second_look(tmp_path: Path) -> None:
+    def listens(quiet: dict[str, int]) -> float:
+        hung = Cluster()
+        hung.beat("db1")
+        hung.servers["db1"].mysqld = "hung"
+        hung.now += 2
+        began = hung.now
+        report = run(hung, Request(EMERGENCY, quiet=quiet), tmp_path / str(next(RUNS)))
+        check(hung, report.new_primary)
+        return hung.now - began
+
+    uuids = [s.uuid for s in Cluster().servers.values()]
+    assert listens(dict.fromkeys(uuids, 0)) < 0.5
+    # One that heard more since, or that nobody watched, is listened to.
+    assert listens({uuids[1]: 0, uuids[2]: 7}) > 1.0
+    assert listens({uuids[1]: 0}) > 1.0
+
+
+def test_a_server_that_is_never_to_be_promoted_is_not(tmp_path: Path) -> None:
+    cluster = after_crash()
+    assert run(cluster, Request(EMERGENCY, never=("db2",)), tmp_path / "1").new_primary == "db3"
+    with pytest.raises(Refused) as refused:
+        run(after_crash(), Request(EMERGENCY, never=("db2", "db3")), tmp_path / "2")
+    assert refused.value.code == "no_able_candidate"
+    assert run(after_crash(), Request(EMERGENCY, primary="db2", never=("db2",)), tmp_path / "3").new_primary == "db2"
+    assert run(Cluster(), Request(PLANNED, never=("db2",)), tmp_path / "4").new_primary == "db3"
+    with pytest.raises(Refused) as refused:
+        run(Cluster(), Request(PLANNED, never=("db2", "db3")), tmp_path / "5")
+    assert refused.value.code == "no_candidate"
+
+
 # --- the checks can fail --------------------------------------------------------------------------------------------
 def test_mutant_electing_without_freezing_loses_an_acknowledged_transaction(tmp_path: Path) -> None:
     class Careless(Hands):

@@ -54,6 +54,11 @@ class Session:
         return code
 
 
+@pytest.fixture(autouse=True)
+def _ends_soon(monkeypatch: Any) -> None:
+    monkeypatch.setattr(service, "POLL_S", 0.02)
+
+
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[Session]:
     found = Session(tmp_path, FakeDesk({"ledger": STATES["healthy"], "orders": STATES["refused"]}))

@@ -86,6 +86,11 @@ class Running:
                 answer += part
 
 
+@pytest.fixture(autouse=True)
+def _ends_soon(monkeypatch: Any) -> None:
+    monkeypatch.setattr(service, "POLL_S", 0.02)
+
+
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     desk = FakeDesk({"ledger": STATES["healthy"], "orders/eu": STATES["refused"]})

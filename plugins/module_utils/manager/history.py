@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What was done, and what people said, on disk before anything rests on it.
+
+One file of JSON lines, only ever appended to, each line on disk (fsync) before the call returns: recoveries begin,
+change and end, people acknowledge, pause and resume. A line that a crash cut off never happened. A manager that can
+not write does not act: ``unwritable`` says why, until a write succeeds again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+import time
+from typing import Any, Callable, Mapping, Optional, Sequence
+
+from ..errors import HaError
+from .policy import FAILED, RUNNING, Attempt, Pause
+
+FILE = "history.jsonl"
+
+KEEP = 1000
+"""Recoveries that are kept; older ones are left out when the file is written anew at a start."""
+
+PROBE_EVERY = 10.0
+"""Seconds between two attempts to write, while the last one failed."""
+
+INTERRUPTED = "interrupted"
+"""The code of a recovery that was running when its manager ended."""
+
+
+class History:
+    """For several threads. ``clock``: wall time, an argument for tests."""
+
+    def __init__(self, directory: str, *, clock: Callable[[], float] = time.time) -> None:
+        """
+        :raises HaError: ``history_unwritable``, ``history_damaged``, ``manager_runs_already``.
+        """
+        self.path = os.path.join(directory, FILE)
+        self.unwritable = ""
+        self._probed_at = -PROBE_EVERY
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._entries: dict[str, dict[str, Any]] = {}
+        self._pauses: dict[str, Pause] = {}
+        self._handle = -1
+        try:
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            self._guard = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._guard)
+            raise HaError(
+                "manager_runs_already",
+                f"another manager on this host uses {directory}",
+                evidence={"path": directory},
+                next_step="Stop that one first; a second manager belongs on another host.",
+            ) from error
+        except OSError as error:
+            raise _unwritable(directory, error) from error
+        self._read()
+        self._write_anew()
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+    def _read(self) -> None:
+        try:
+            with open(self.path, encoding="utf-8", errors="replace") as lines:
+                for number, line in enumerate(lines, 1):
+                    if not line.endswith("\n"):
+                        break
+                    try:
+                        self._apply(json.loads(line))
+                    except (ValueError, KeyError, TypeError) as error:
+                        raise HaError(
+                            "history_damaged",
+                            f"line {number} of {self.path} is no record",
+                            evidence={"path": self.path, "line": number},
+                            next_step="Move the file away and start again: only the past is in it. Pauses have to be"
+                            " given again.",
+                        ) from error
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+
+    def _apply(self, record: Mapping[str, Any]) -> None:
+        what = record["what"]
+        if what in ("recovery", "change"):
+            self._entries.setdefault(record["values"]["id"], {}).update(record["values"])
+        elif what == "pause":
+            self._pauses[record["cluster"]] = Pause(record["by"], record["reason"], record["at"], record["until"])
+        elif what == "resume":
+            if record["cluster"]:
+                self._pauses.pop(record["cluster"], None)
+            else:
+                self._pauses.clear()
+
+    def _write_anew(self) -> None:
+        """A file of what still counts, in the place of the old one."""
+        for cut in list(self._entries)[:-KEEP]:
+            del self._entries[cut]
+        lines = [{"what": "recovery", "values": entry} for entry in self._entries.values()]
+        lines += [_pause_record(cluster, pause) for cluster, pause in self._pauses.items()]
+        fresh = f"{self.path}.new"
+        try:
+            handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            _write(handle, "".join(_line(record) for record in lines).encode())
+            os.fsync(handle)
+            os.rename(fresh, self.path)
+            _sync_directory(os.path.dirname(self.path))
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        self._handle = handle
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+    def _append(self, record: Mapping[str, Any]) -> None:
+        """
+        :raises HaError: ``history_unwritable``; nothing was changed.
+        """
+        try:
+            _write(self._handle, _line(record).encode())
+            os.fdatasync(self._handle)
+        except OSError as error:
+            self.unwritable = f"{self.path}: {error.strerror}"
+            raise _unwritable(self.path, error) from error
+        self.unwritable = ""
+        self._apply(record)
+
+    def writable(self) -> bool:
+        """Whether the last write succeeded; while it did not, it is tried again from time to time."""
+        with self._lock:
+            if self.unwritable and abs(time.monotonic() - self._probed_at) >= PROBE_EVERY:
+                self._probed_at = time.monotonic()
+                try:
+                    self._append({"what": "probe", "at": self._clock()})
+                except HaError:
+                    return False
+            return not self.unwritable
+
+    def begin(self, entry: Mapping[str, Any]) -> None:
+        """A recovery begins (or is only said). ``entry`` as in ``desk.recoveries()``, with an ``id``."""
+        with self._lock:
+            self._append({"what": "recovery", "values": dict(entry)})
+
+    def change(self, recovery: str, **values: Any) -> None:
+        """Something about a recovery has become known, or it has ended."""
+        with self._lock:
+            self._append({"what": "change", "values": {"id": recovery, **values}})
+
+    def acknowledge(self, recovery: str, by: str) -> Mapping[str, Any]:
+        """
+        :raises HaError: ``unknown_recovery``.
+        """
+        with self._lock:
+            entry = self._entries.get(recovery)
+            if entry is None:
+                raise HaError(
+                    "unknown_recovery",
+                    f"there is no recovery {recovery!r}",
+                    next_step="mysql-ha history lists them with their ids.",
+                )
+            self.change(recovery, acknowledged={"by": by, "at": self._clock()})
+            return dict(self._entries[recovery])
+
+    def pause(self, clusters: Sequence[str], by: str, reason: str, until: Optional[float]) -> None:
+        with self._lock:
+            for cluster in clusters:
+                self._append(_pause_record(cluster, Pause(by, reason, self._clock(), until)))
+
+    def resume(self, cluster: str, by: str) -> None:
+        """An empty name: all clusters."""
+        with self._lock:
+            self._append({"what": "resume", "cluster": cluster, "by": by, "at": self._clock()})
+
+    def close_interrupted(self) -> list[Mapping[str, Any]]:
+        """The recoveries that were running when an earlier manager ended: closed here, and returned, oldest first."""
+        with self._lock:
+            found = [entry for entry in self._entries.values() if entry.get("outcome") == RUNNING]
+            for entry in found:
+                self.change(
+                    entry["id"],
+                    outcome=FAILED,
+                    ended_at=self._clock(),
+                    codes=[INTERRUPTED],
+                    refusal=["the manager ended while it ran"],
+                    next_step="The journal is taken up by the next run.",
+                )
+            return [dict(entry) for entry in found]
+
+    # --- asking ------------------------------------------------------------------------------------------------------
+    def entries(self, cluster: str = "", limit: int = 100) -> list[dict[str, Any]]:
+        """Newest first."""
+        with self._lock:
+            found = [dict(e) for e in self._entries.values() if not cluster or e["cluster"] == cluster]
+        return found[::-1][: max(limit, 0)]
+
+    def last(self, cluster: str) -> Optional[dict[str, Any]]:
+        return next(iter(self.entries(cluster, 1)), None)
+
+    def attempts(self, cluster: str) -> tuple[Attempt, ...]:
+        """What the policy looks at, oldest first."""
+        with self._lock:
+            return tuple(
+                Attempt(
+                    trigger=e["trigger"],
+                    outcome=e["outcome"],
+                    old_primary_uuid=e.get("old_primary_uuid") or "",
+                    term=int(e.get("old_term") or 0),
+                    ended_at=float(e.get("ended_at") or e["at"]),
+                    zero_loss=e.get("zero_loss") or "",
+                    codes=tuple(e.get("codes") or ()),
+                    acknowledged=bool(e.get("acknowledged")),
+                )
+                for e in self._entries.values()
+                if e["cluster"] == cluster
+            )
+
+    def pause_of(self, cluster: str) -> Optional[Pause]:
+        """The pause of a cluster that still holds, or None."""
+        with self._lock:
+            found = self._pauses.get(cluster)
+        return found if found is not None and found.holds(self._clock()) else None
+
+    def close(self) -> None:
+        with self._lock:
+            for handle in (self._handle, self._guard):
+                if handle >= 0:
+                    os.close(handle)
+            self._handle = self._guard = -1
+
+
+def _pause_record(cluster: str, pause: Pause) -> dict[str, Any]:
+    return {
+        "what": "pause",
+        "cluster": cluster,
+        "by": pause.by,
+        "reason": pause.reason,
+        "at": pause.at,
+        "until": pause.until,
+    }
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, sort_keys=True, default=str) + "\n"
+
+
+def _write(handle: int, data: bytes) -> None:
+    """All of it, or nothing: a file system that fills up takes a part and says so only by the count."""
+    before = os.fstat(handle).st_size
+    try:
+        while data:
+            data = data[os.write(handle, data) :]
+    except OSError:
+        os.ftruncate(handle, before)
+        raise
+
+
+def _unwritable(path: str, error: OSError) -> HaError:
+    return HaError(
+        "history_unwritable",
+        f"{path}: {error.strerror}",
+        evidence={"path": path, "errno": error.errno},
+        next_step="Make room, or mend its permissions: a manager that can not write does not act.",
+    )
+
+
+def _sync_directory(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
