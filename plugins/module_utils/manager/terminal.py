@@ -252,8 +252,10 @@ def explained(said: glance.Fields, pen: Pen) -> str:
 
 def error(code: str, message: str, reasons: Sequence[Any], next_step: str, pen: Pen) -> str:
     """An error or a refusal: all its reasons, and what to do."""
-    lines = [pen.level(glance.PERSON, f"x {clean(message)}") + f" [{clean(code)}]"]
     more = [glance.mapping(reason) for reason in reasons]
+    if len(more) > 1:
+        message = f"refused, for {len(more)} reasons"
+    lines = [pen.level(glance.PERSON, f"x {clean(message)}") + f" [{clean(code)}]"]
     if len(more) > 1:
         lines += _told("why", [f"{reason.get('message')} [{reason.get('code')}]" for reason in more], pen)
     lines += _told("next", [next_step] if next_step else [], pen)

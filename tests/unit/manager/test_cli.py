@@ -292,8 +292,8 @@ def test_a_refusal_is_one_with_its_reason_and_what_to_do(session: Session) -> No
 
 def test_all_reasons_of_a_refusal_are_printed() -> None:
     reasons = [{"code": "a", "message": "first"}, {"code": "b", "message": "second"}]
-    assert terminal.error("a", "refused", reasons, "Do it.", PEN) == (
-        "x refused [a]\n    why  first [a]\n         second [b]\n    next Do it.\n"
+    assert terminal.error("a", "refused: first; second", reasons, "Do it.", PEN) == (
+        "x refused, for 2 reasons [a]\n    why  first [a]\n         second [b]\n    next Do it.\n"
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import cli, client
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import cli, client, config
 
 ROLE = Path(__file__).resolve().parents[3] / "roles" / "manager"
 MEMBERS = [{"name": "db1", "host": "10.0.0.11", "port": 33062}, {"name": "db2", "host": "10.0.0.12", "port": 33062}]
@@ -80,6 +80,33 @@ def test_many_clusters_say_only_what_is_their_own() -> None:
         "password": "b",
         "ca": "/etc/lossless-mysql-ha/tls/ca.pem",
     }
+
+
+def test_the_manager_reads_what_the_role_writes() -> None:
+    """As it stands in the template, and with everything that an inventory may say."""
+    members = [
+        {**member, "replication_port": 3306, "zone": "a", "city": "one", "priority": 100, "acknowledges": True}
+        for member in MEMBERS
+    ]
+    hooks = {"after": [{"name": "awx", "url": "https://awx.example.com/hook"}]}
+    found = config.parse(
+        rendered(
+            "manager.json.j2",
+            mysql_ha_members=members,
+            manager_token="0123456789abcdef",
+            manager_cluster_defaults={"cooldown": 900, "hooks": hooks},
+        )
+    )
+    assert found.token == "0123456789abcdef" and found.listen_socket == client.SOCKET
+    assert found.clusters[0].login.password == "canary-admin"
+    assert found.clusters[0].rules.cooldown == 900 and found.clusters[0].after[0].name == "awx"
+    assert [member.name for member in found.clusters[0].members] == ["db1", "db2"]
+
+
+def test_every_setting_of_the_process_is_written_or_left_to_its_default_on_purpose() -> None:
+    """A key that the manager learns is looked at here before it is forgotten in the role."""
+    left = {"token_file"}
+    assert set(settings()) == {*config._TOP_REQUIRED, *config._TOP_OPTIONAL} - left
 
 
 def test_the_command_line_finds_the_socket_that_the_manager_is_given() -> None:
