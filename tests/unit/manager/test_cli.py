@@ -243,7 +243,7 @@ def test_usage_is_two(session: Session, capsys: Any) -> None:
             session.run(*wrong)
         assert ended.value.code == 2, wrong
     assert session.run("--url", "ftp://x", "status") == 2
-    assert session.run("--url", "http://x:port", "status") == 2
+    assert session.run("--url", "http://ha1.example:port", "status") == 2
     assert "usage: mysql-ha" in capsys.readouterr().err
     assert session.desk.calls == []
 
