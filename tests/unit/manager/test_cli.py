@@ -208,6 +208,13 @@ def test_status_of_one_cluster(session: Session) -> None:
     assert session.out == "" and session.err.startswith("x no cluster of that name is watched here: nope")
 
 
+def test_a_name_may_hold_anything(session: Session) -> None:
+    name = "orders/eu ?#%2F"
+    session.desk.said["clusters"][name] = {**STATES["healthy"], "updated_at": 4e9}
+    assert session.run("status", name) == 0 and session.out.startswith(f". {name}  healthy")
+    assert session.run("resume", name) == 0 and session.desk.calls == [("resume", name, "anna")]
+
+
 def test_no_manager_is_three(session: Session, tmp_path: Path) -> None:
     for where in (["--socket", str(tmp_path / "none.sock")], ["--url", "http://127.0.0.1:1"]):
         assert session.run(*where, "status") == 3
@@ -242,8 +249,8 @@ def test_usage_is_two(session: Session, capsys: Any) -> None:
         with pytest.raises(SystemExit) as ended:
             session.run(*wrong)
         assert ended.value.code == 2, wrong
-    assert session.run("--url", "ftp://x", "status") == 2
-    assert session.run("--url", "http://ha1.example:port", "status") == 2
+    assert session.run("--url", "ftp://localhost", "status") == 2
+    assert session.run("--url", "http://localhost:port", "status") == 2
     assert "usage: mysql-ha" in capsys.readouterr().err
     assert session.desk.calls == []
 
