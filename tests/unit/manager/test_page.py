@@ -34,13 +34,13 @@ class Reader(html.parser.HTMLParser):
         self.scripts: list[str] = []
         self.styles: list[str] = []
 
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, Optional[str]]]) -> None:
-        self.tags.append((tag, dict(attributes)))
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, Optional[str]]]) -> None:
+        self.tags.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
 
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, Optional[str]]]) -> None:
-        self.tags.append((tag, dict(attributes)))
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, Optional[str]]]) -> None:
+        self.tags.append((tag, dict(attrs)))
         if tag not in SHAPES:
             self.errors.append(f"<{tag}/> closes nothing in HTML")
 
