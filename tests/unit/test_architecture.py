@@ -42,7 +42,10 @@ PURE = (
     *(f"topology/{name}.py" for name in ("durability", "testimony", "proof", "diagnose", "render")),
     "failover/plan.py",
     "keeper/lease.py",
-    *(f"manager/{name}.py" for name in ("sample", "verdict", "policy", "packets")),
+    *(
+        f"manager/{name}.py"
+        for name in ("sample", "verdict", "policy", "packets", "glance", "page", "page_style", "terminal", "metrics")
+    ),
     *(f"replication/{name}.py" for name in ("plan", "situation", "refusals", "predict", "steps")),
 )
 # What is used of these is pure in itself and lives in a file that is not.
