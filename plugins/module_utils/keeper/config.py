@@ -14,6 +14,7 @@ from typing import Any, Mapping, Union
 from ..errors import HaError
 from ..server.session import Login
 from . import address, lease
+from .fencing import Spared
 
 PATH = "/etc/lossless-mysql-ha/keeper.json"
 STATUS_PATH = "/run/lossless-mysql-ha/keeper.json"
@@ -21,7 +22,11 @@ STATUS_PATH = "/run/lossless-mysql-ha/keeper.json"
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """``statement_deadline`` is for the question of each tick; ``heartbeat_deadline`` for the heartbeat's commit."""
+    """``statement_deadline`` is for the question of each tick; ``heartbeat_deadline`` for the heartbeat's commit.
+
+    ``self_fence``: whether application sessions are ended without a lease, and a deposed server goes offline.
+    ``spared``: whose sessions are none of an application.
+    """
 
     addresses: tuple[address.Vip, ...]
     login: Login
@@ -31,6 +36,13 @@ class Config:
     statement_deadline: float
     heartbeat_deadline: float
     status_file: str
+    self_fence: bool
+    spared: Spared
+
+    @property
+    def peer_login(self) -> Login:
+        """How the keeper logs in at other servers: with its own account, over the network."""
+        return dataclasses.replace(self.login, unix_socket="")
 
 
 Kind = Union[type, tuple[type, ...]]
@@ -45,10 +57,19 @@ _OPTIONAL: Mapping[str, tuple[Kind, Any]] = {
     "status_file": (str, STATUS_PATH),
     "statement_deadline": ((int, float), 0.5),
     "heartbeat_deadline": ((int, float), 30.0),
+    "self_fence": (bool, True),
+    "spared_users": (list, ["lossless_admin", "lossless_monitor", "lossless_clone"]),
+    "replication_user_prefix": (str, "lossless_repl_"),
     **{name: ((int, float), default) for name, default in _TIMING.items()},
 }
 _ADDRESS_KEYS: Mapping[str, Kind] = {"address": str, "interface": str}
-_KIND_NAMES = {list: "a list", str: "a text", int: "a whole number", (int, float): "a number"}
+_KIND_NAMES = {
+    list: "a list",
+    str: "a text",
+    bool: "true or false",
+    int: "a whole number",
+    (int, float): "a number",
+}
 
 
 def load(path: str) -> Config:
@@ -98,6 +119,9 @@ def parse(text: str, path: str = PATH) -> Config:
     for name in ("statement_deadline", "heartbeat_deadline"):
         if values[name] <= 0:
             raise _invalid(path, _line_of(text, name), f"{name} must be greater than 0")
+    for user in values["spared_users"]:
+        if not isinstance(user, str) or not user:
+            raise _invalid(path, _line_of(text, "spared_users"), "spared_users must be a list of account names")
     return Config(
         addresses=_addresses(values["addresses"], text, path),
         login=Login(
@@ -112,6 +136,8 @@ def parse(text: str, path: str = PATH) -> Config:
         statement_deadline=float(values["statement_deadline"]),
         heartbeat_deadline=float(values["heartbeat_deadline"]),
         status_file=values["status_file"],
+        self_fence=values["self_fence"],
+        spared=Spared(frozenset({values["user"], *values["spared_users"]}), values["replication_user_prefix"]),
     )
 
 
@@ -144,7 +170,7 @@ def _check(data: Mapping[str, Any], kinds: Mapping[str, Kind], required: tuple[s
             raise _invalid(path, 1, f"the key {key!r} is missing")
     for key, value in data.items():
         kind = kinds[key]
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise _invalid(path, _line_of(text, key), f"{key} must be {_KIND_NAMES[kind]}")
         if key in required and value == "":
             raise _invalid(path, _line_of(text, key), f"{key} is empty")
