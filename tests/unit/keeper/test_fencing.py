@@ -187,9 +187,7 @@ def test_no_session_more_ends_once_the_lease_is_back(orders: Orders) -> None:
     assert server.said == ["KILL CONNECTION 11"]
 
 
-@pytest.mark.parametrize(
-    "changes", [{"read_only": 1}, {"offline": 1}, {"revision": 10}, {"primary": OTHER}], ids=str
-)
+@pytest.mark.parametrize("changes", [{"read_only": 1}, {"offline": 1}, {"revision": 10}, {"primary": OTHER}], ids=str)
 def test_a_server_that_is_another_by_now_is_left_alone(orders: Orders, changes: dict[str, Any]) -> None:
     server = Server()
     for name, value in changes.items():
