@@ -38,6 +38,7 @@ PURE = (
     *(f"topology/{name}.py" for name in ("durability", "testimony", "proof", "diagnose", "render")),
     "failover/plan.py",
     "keeper/lease.py",
+    "keeper/fence.py",
     *(f"replication/{name}.py" for name in ("plan", "situation", "refusals", "predict", "steps")),
 )
 # What is used of these is pure in itself and lives in a file that is not.
