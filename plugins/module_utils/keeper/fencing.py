@@ -256,6 +256,7 @@ class Fencer(Worker):
             session = self.session()
             self._read_row(session)
             if order.action == fence.ASK_PEERS:
+                self.orders.put_done(order, 0, (), "")
                 return
             seen = read_seen(session, self._clock(), within=self._deadline)
             if not fence.still_holds(order, seen) or not self.orders.stands(order):
@@ -270,6 +271,10 @@ class Fencer(Worker):
             self.orders.put_trouble(f"self-fencing: {error.message}")
 
     def _read_row(self, session: Session) -> None:
+        """Note who is registered.
+
+        :raises HaError: ``term_row_not_understood``; and those of ``Session.query``.
+        """
         own = session.one("SELECT LOWER(@@GLOBAL.server_uuid) AS server_uuid", within=self._deadline)
         try:
             row = session.one(schema.SELECT_TERM, within=self._deadline)
@@ -277,7 +282,15 @@ class Fencer(Worker):
             if error.errno not in NO_SUCH_THING:
                 raise
             row = {}
-        term = schema.term_from_row(row) if row else None
+        try:
+            term = schema.term_from_row(row) if row else None
+        except (KeyError, TypeError, ValueError) as error:
+            raise HaError(
+                "term_row_not_understood",
+                f"the newest term row (revision {row['revision']}) is not one of ours: {type(error).__name__}",
+                evidence={"revision": row["revision"]},
+                next_step="Somebody wrote it by hand: run site, which writes the next one.",
+            ) from error
         self.orders.put_row(
             str(own["server_uuid"]),
             term.revision if term else 0,

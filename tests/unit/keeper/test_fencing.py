@@ -265,6 +265,17 @@ def test_a_server_without_our_schema_has_no_peers(orders: Orders) -> None:
     assert orders.acknowledgers() == frozenset()
 
 
+@pytest.mark.parametrize("members", ["{", "[1]", '[{"name": "db2"}]'])
+def test_a_term_row_made_by_hand_stops_no_thread(orders: Orders, monkeypatch: pytest.MonkeyPatch, members: str) -> None:
+    monkeypatch.setattr(json, "dumps", lambda _members: members)
+    worker = obey(orders, Server(), ASK)
+    assert "is not one of ours" in orders.trouble()[0]
+    monkeypatch.undo()
+    worker.obey(ASK)
+    assert orders.trouble() == ()
+    assert orders.acknowledgers() == {OTHER}
+
+
 # --- asking ----------------------------------------------------------------------------------------------------------
 def test_what_a_peer_says() -> None:
     server = Server()
