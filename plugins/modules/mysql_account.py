@@ -97,8 +97,10 @@ notes:
   - "V(monitor): PROCESS and REPLICATION CLIENT with SELECT on C(performance_schema) and C(lossless_ha) read the
     state; SERVICE_CONNECTION_ADMIN opens the admin port, which answers when all other connections are taken."
   - "V(keeper): INSERT and UPDATE on C(lossless_ha.heartbeat) with SELECT on C(lossless_ha) write the heartbeat;
-    REPLICATION CLIENT with SELECT on C(performance_schema) reads the state; SERVICE_CONNECTION_ADMIN opens the admin
-    port; CONNECTION_ADMIN keeps it connected under C(offline_mode), and ends application sessions when it fences."
+    REPLICATION CLIENT with SELECT on C(performance_schema) reads the state, who is connected, and what the peers'
+    receivers do; SERVICE_CONNECTION_ADMIN opens the admin port; CONNECTION_ADMIN keeps it connected under
+    C(offline_mode), and ends application sessions (C(KILL)) when the lease has run out; SYSTEM_VARIABLES_ADMIN with it
+    sets C(offline_mode) and C(super_read_only) when it fences a deposed primary, and is used for nothing else."
   - "V(clone): BACKUP_ADMIN lets a new server copy the data from this one."
   - "V(replication): REPLICATION SLAVE lets one replica follow this server. Every replica has an account of its
     own, so that one can be locked out alone."

@@ -42,6 +42,7 @@ PURE = (
     *(f"topology/{name}.py" for name in ("durability", "testimony", "proof", "diagnose", "render")),
     "failover/plan.py",
     "keeper/lease.py",
+    "keeper/fence.py",
     *(
         f"manager/{name}.py"
         for name in ("sample", "verdict", "policy", "packets", "glance", "page", "page_style", "terminal", "metrics")

@@ -10,6 +10,7 @@ from ..config_file import NUMBER, Document, Kind, read_private
 from ..errors import HaError
 from ..server.session import Login
 from . import address, lease
+from .fencing import Spared
 
 PATH = "/etc/lossless-mysql-ha/keeper.json"
 STATUS_PATH = "/run/lossless-mysql-ha/keeper.json"
@@ -17,7 +18,11 @@ STATUS_PATH = "/run/lossless-mysql-ha/keeper.json"
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """``statement_deadline`` is for the question of each tick; ``heartbeat_deadline`` for the heartbeat's commit."""
+    """``statement_deadline`` is for the question of each tick; ``heartbeat_deadline`` for the heartbeat's commit.
+
+    ``self_fence``: whether application sessions are ended without a lease, and a deposed server goes offline.
+    ``spared``: whose sessions are none of an application.
+    """
 
     addresses: tuple[address.Vip, ...]
     login: Login
@@ -27,6 +32,13 @@ class Config:
     statement_deadline: float
     heartbeat_deadline: float
     status_file: str
+    self_fence: bool
+    spared: Spared
+
+    @property
+    def peer_login(self) -> Login:
+        """How the keeper logs in at other servers: with its own account, over the network."""
+        return dataclasses.replace(self.login, unix_socket="")
 
 
 _TIMING = {field.name: float(field.default) for field in dataclasses.fields(lease.Timing)}  # type: ignore[arg-type]
@@ -39,6 +51,9 @@ _OPTIONAL: Mapping[str, tuple[Kind, Any]] = {
     "status_file": (str, STATUS_PATH),
     "statement_deadline": (NUMBER, 0.5),
     "heartbeat_deadline": (NUMBER, 30.0),
+    "self_fence": (bool, True),
+    "spared_users": (list, ["lossless_admin", "lossless_monitor", "lossless_clone"]),
+    "replication_user_prefix": (str, "lossless_repl_"),
     **{name: (NUMBER, default) for name, default in _TIMING.items()},
 }
 _ADDRESS_KEYS: Mapping[str, Kind] = {"address": str, "interface": str}
@@ -64,6 +79,9 @@ def parse(text: str, path: str = PATH) -> Config:
     for name in ("statement_deadline", "heartbeat_deadline"):
         if values[name] <= 0:
             raise document.invalid((name,), f"{name} must be greater than 0")
+    for user in values["spared_users"]:
+        if not isinstance(user, str) or not user:
+            raise document.invalid(("spared_users",), "spared_users must be a list of account names")
     return Config(
         addresses=_addresses(document, values["addresses"]),
         login=Login(
@@ -78,6 +96,8 @@ def parse(text: str, path: str = PATH) -> Config:
         statement_deadline=float(values["statement_deadline"]),
         heartbeat_deadline=float(values["heartbeat_deadline"]),
         status_file=values["status_file"],
+        self_fence=values["self_fence"],
+        spared=Spared(frozenset({values["user"], *values["spared_users"]}), values["replication_user_prefix"]),
     )
 
 

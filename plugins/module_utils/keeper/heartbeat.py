@@ -8,8 +8,9 @@ that commit may block for ever. Both leave what they learned in ``Notes``, where
 from __future__ import annotations
 
 import abc
+import dataclasses
 import threading
-from typing import Callable, Optional
+from typing import Any, Callable, Mapping, Optional
 
 from ..errors import HaError
 from ..server import schema
@@ -21,20 +22,20 @@ Clock = Callable[[], float]
 Open = Callable[[], Session]
 
 _SEEN = f"""SELECT LOWER(@@GLOBAL.server_uuid) AS server_uuid,
-    @@GLOBAL.read_only OR @@GLOBAL.super_read_only OR @@GLOBAL.offline_mode AS closed,
+    @@GLOBAL.read_only AS read_only, @@GLOBAL.super_read_only AS super_read_only, @@GLOBAL.offline_mode AS offline,
     t.revision, t.term, LOWER(t.primary_uuid) AS primary_uuid, t.k,
     (SELECT h.sequence FROM {schema.SCHEMA}.heartbeat h WHERE h.server_uuid = @@GLOBAL.server_uuid) AS sequence
     FROM (SELECT 1) one LEFT JOIN
     (SELECT revision, term, primary_uuid, k FROM {schema.SCHEMA}.term ORDER BY revision DESC LIMIT 1) t ON TRUE"""
 _SEEN_WITHOUT_SCHEMA = """SELECT LOWER(@@GLOBAL.server_uuid) AS server_uuid,
-    @@GLOBAL.read_only OR @@GLOBAL.super_read_only OR @@GLOBAL.offline_mode AS closed"""
+    @@GLOBAL.read_only AS read_only, @@GLOBAL.super_read_only AS super_read_only, @@GLOBAL.offline_mode AS offline"""
 _OWN_BEAT = f"""SELECT LOWER(server_uuid) AS server_uuid, term, sequence, source_active, wait_count
     FROM {schema.SCHEMA}.heartbeat WHERE server_uuid = @@GLOBAL.server_uuid"""
 
-_NO_SUCH_THING = frozenset({1049, 1146})
+NO_SUCH_THING = frozenset({1049, 1146})
 
 # A second writer of the heartbeat row (after a deadline, the first one may still hang in the server) gives up soon.
-_SETTINGS = {"innodb_lock_wait_timeout": 1}
+SETTINGS = {"innodb_lock_wait_timeout": 1}
 
 _WARM_EVERY = 5.0
 
@@ -121,28 +122,23 @@ class Notes:
 
 def _changed(old: Seen, new: Seen) -> bool:
     """Whether anything but the time differs that the loop acts on."""
-    return (old.server_uuid, old.writable, old.term, old.revision, old.primary_uuid, old.k) != (
-        new.server_uuid,
-        new.writable,
-        new.term,
-        new.revision,
-        new.primary_uuid,
-        new.k,
-    )
+    aside: dict[str, Any] = {"asked_at": 0.0, "sequence": 0}
+    return dataclasses.replace(old, **aside) != dataclasses.replace(new, **aside)
 
 
-def opener(name: str, host: str, port: int, login: Login, within: float) -> Open:
-    """How both threads connect."""
-    return lambda: Session.connect(name, host, port, login, within=within, settings=_SETTINGS)
+def opener(
+    name: str, host: str, port: int, login: Login, within: float, settings: Mapping[str, Any] = SETTINGS
+) -> Open:
+    """How the threads connect."""
+    return lambda: Session.connect(name, host, port, login, within=within, settings=settings)
 
 
-class _Worker(threading.Thread, abc.ABC):
+class Worker(threading.Thread, abc.ABC):
     """A thread with one connection, which is replaced when it broke."""
 
-    def __init__(self, name: str, notes: Notes, open_session: Open, clock: Clock) -> None:
+    def __init__(self, name: str, open_session: Open, clock: Clock) -> None:
         # Daemon: a commit that blocks for ever must not keep the process alive.
         super().__init__(name=name, daemon=True)
-        self.notes = notes
         self._open = open_session
         self._clock = clock
         self._session: Optional[Session] = None
@@ -154,11 +150,12 @@ class _Worker(threading.Thread, abc.ABC):
         return self._session
 
 
-class Observer(_Worker):
+class Observer(Worker):
     """Asks the local server once a tick."""
 
     def __init__(self, notes: Notes, open_session: Open, clock: Clock, *, tick: float, deadline: float) -> None:
-        super().__init__("observer", notes, open_session, clock)
+        super().__init__("observer", open_session, clock)
+        self.notes = notes
         self._tick = tick
         self._deadline = deadline
 
@@ -202,27 +199,30 @@ def read_seen(session: Session, asked_at: float, *, within: float) -> Seen:
     try:
         row = session.one(_SEEN, within=within)
     except StatementFailed as error:
-        if error.errno not in _NO_SUCH_THING:
+        if error.errno not in NO_SUCH_THING:
             raise
         row = session.one(_SEEN_WITHOUT_SCHEMA, within=within)
     term = row.get("term")
     return Seen(
         asked_at=asked_at,
         server_uuid=str(row["server_uuid"]),
-        writable=not row["closed"],
+        writable=not (row["read_only"] or row["super_read_only"] or row["offline"]),
         term=None if term is None else int(term),
         revision=int(row.get("revision") or 0),
         primary_uuid=str(row.get("primary_uuid") or ""),
         k=int(row.get("k") or 0),
         sequence=int(row.get("sequence") or 0),
+        offline=bool(row["offline"]),
+        super_read_only=bool(row["super_read_only"]),
     )
 
 
-class Beater(_Worker):
+class Beater(Worker):
     """Commits the heartbeat row while ordered to. The next one is due one interval after the last was sent."""
 
     def __init__(self, notes: Notes, open_session: Open, clock: Clock, *, interval: float, deadline: float) -> None:
-        super().__init__("heartbeat", notes, open_session, clock)
+        super().__init__("heartbeat", open_session, clock)
+        self.notes = notes
         self._interval = interval
         self._deadline = deadline
 

@@ -117,7 +117,8 @@ def problems(timing: Timing) -> tuple[str, ...]:
 class Seen:
     """What the local server last said of itself. ``asked_at``: our clock before the question was sent.
 
-    ``term`` is ``None`` when there is no term row yet; ``k``, ``revision`` and ``primary_uuid`` belong to that row.
+    ``writable``: neither read-only nor offline. ``term`` is ``None`` when there is no term row yet; ``k``, ``revision``
+    and ``primary_uuid`` belong to that row.
     """
 
     asked_at: float
@@ -128,6 +129,8 @@ class Seen:
     primary_uuid: str = ""
     k: int = 1
     sequence: int = 0
+    offline: bool = False
+    super_read_only: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

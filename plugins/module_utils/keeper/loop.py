@@ -12,8 +12,9 @@ import math
 from typing import Any, Callable, Optional, Protocol, Sequence
 
 from ..errors import HaError
-from . import lease, status
+from . import fence, lease, status
 from .address import Vip
+from .fencing import Orders
 from .heartbeat import Notes
 
 ANNOUNCE_AT = (0.0, 0.1, 0.3, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
@@ -86,11 +87,23 @@ class Watched:
 class Loop:
     """``begin`` once, then ``step`` whenever its time has come or something woke the process, ``end`` once."""
 
-    def __init__(self, vips: Sequence[Vip], timing: lease.Timing, notes: Notes, world: World) -> None:
+    def __init__(
+        self,
+        vips: Sequence[Vip],
+        timing: lease.Timing,
+        notes: Notes,
+        world: World,
+        orders: Optional[Orders] = None,
+    ) -> None:
+        """:param orders: to the threads of self-fencing; without them the address alone is kept."""
         self.watched = [Watched(vip) for vip in vips]
         self._timing = timing
         self._notes = notes
         self._world = world
+        self._orders = orders
+        self._stand: Optional[fence.Stand] = None
+        self._decision = fence.Decision(fence.NOTHING, "starting", "the keeper starts")
+        self._decided_at = 0.0
         self._stopping = False
         self._standing: Optional[tuple[str, str]] = None
         self._trouble: tuple[str, ...] = ()
@@ -114,6 +127,7 @@ class Loop:
         for watched in self.watched:
             self._act(watched)
         facts = self._facts()
+        self._fence(facts)
         self._tell(facts)
         return self._next(facts.now)
 
@@ -123,12 +137,38 @@ class Loop:
         self._notes.order(None)
         for watched in self.watched:
             self._act(watched)
-        self._tell(self._facts())
+        facts = self._facts()
+        self._fence(facts)
+        self._tell(facts)
 
     def _facts(self) -> lease.Facts:
         """Everything known. The clock is read after the notes, so nothing in them can be from the future."""
         seen, beat, gone, _trouble = self._notes.read()
         return lease.Facts(now=self._world.clock(), seen=seen, beat=beat, gone=gone, stopping=self._stopping)
+
+    def _fence(self, facts: lease.Facts) -> None:
+        """Decide whether sessions end here, or the server is fenced; the threads do it."""
+        orders = self._orders
+        if orders is None:
+            return
+        self._stand = fence.stand(facts, self._timing, self._stand)
+        decision = fence.decide(fence.Facts(facts, self._stand, orders.acknowledgers(), orders.heard()), self._timing)
+        done = orders.done()
+        orders.order(decision)
+        before, self._decision = self._decision, decision
+        if (before.action, before.code) == (decision.action, decision.code):
+            return
+        self._decided_at, self._news = self._world.wall(), True
+        if decision.code == "contradiction":
+            self._world.say(status.ERROR, decision.text)
+        elif decision.action == fence.FENCE:
+            self._world.say(status.ERROR, f"fencing the local server (offline_mode, super_read_only): {decision.text}")
+        elif decision.action == fence.END_SESSIONS:
+            self._world.say(status.WARNING, f"ending the sessions of applications: {decision.text}")
+        elif before.action in (fence.FENCE, fence.END_SESSIONS):
+            ended = f" ({done.ended} sessions were ended)" if done.ended else ""
+            what = "sessions are left alone again" if decision.action == fence.NOTHING else "asking the peers"
+            self._world.say(status.INFO, f"{what}{ended}: {decision.text}")
 
     def _listen(self, watched: Watched, now: float) -> None:
         """Note who else claims the address."""
@@ -299,6 +339,8 @@ class Loop:
         """Journal what changed in this host's standing, and publish the status when it is due."""
         mine = lease.claim(facts, self._timing)
         _seen, _beat, _gone, trouble = self._notes.read()
+        if self._orders is not None:
+            trouble += self._orders.trouble()
         standing = (mine.standing, mine.code)
         if standing != self._standing:
             # Taking and letting go have lines of their own.
@@ -323,6 +365,7 @@ class Loop:
         return {
             "addresses": addresses,
             "conflict": any(entry["conflict"] for entry in addresses.values()),
+            "fence": self._fence_status(seen),
             "heartbeat_sequence": beat.sequence if beat else None,
             "holding": bool(addresses) and all(entry["holding"] for entry in addresses.values()),
             "kernel_bound": self._timing.kernel_bound,
@@ -339,6 +382,29 @@ class Loop:
             "trouble": list(self._trouble),
             "updated_at": round(self._world.wall(), 3),
             "writable": seen.writable if seen else None,
+        }
+
+    def _fence_status(self, seen: Optional[lease.Seen]) -> Optional[dict[str, Any]]:
+        if self._orders is None:
+            return None
+        decision, done = self._decision, self._orders.done()
+        newer = decision.deposed_by
+        peers = {h.name: f"term {h.term}.{h.revision}, receiver {h.receiver}" for h in self._orders.heard()}
+        return {
+            "action": decision.action,
+            "deposed_by": newer.name if newer else None,
+            "deposed_in_term": newer.term if newer else None,
+            "fenced": decision.action == fence.FENCE and bool(seen and seen.offline),
+            "not_ended": list(done.refused),
+            "peers": {**self._orders.silent(), **peers},
+            "primary_uuid": newer.primary_uuid if newer else None,
+            "proof": newer.proof if newer else None,
+            "reason": decision.text,
+            "reason_code": decision.code,
+            "sessions_ended": done.ended,
+            "since": round(self._decided_at, 3),
+            "super_read_only": bool(seen and seen.super_read_only),
+            "waits": done.waits,
         }
 
     def _address_status(self, watched: Watched, now: float) -> dict[str, Any]:

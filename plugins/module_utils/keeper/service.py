@@ -13,10 +13,10 @@ import selectors
 import signal
 import socket
 import time
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from ..errors import HaError
-from . import address, config, heartbeat, loop, neighbour, refuse, status
+from . import address, config, fencing, heartbeat, loop, neighbour, refuse, status
 from .address import Vip
 
 EXIT_CONFIG = 78
@@ -159,7 +159,8 @@ def run(settings: config.Config) -> None:
         publish=lambda values: status.write(settings.status_file, values),
         say=journal.say,
     )
-    keeper = loop.Loop(settings.addresses, settings.timing, notes, world)
+    orders = fencing.Orders(alarm.ring) if settings.self_fence else None
+    keeper = loop.Loop(settings.addresses, settings.timing, notes, world, orders)
     # Signals first: a stop during the start must still let go.
     alarm.catch_signals()
     keeper.begin()
@@ -180,6 +181,8 @@ def run(settings: config.Config) -> None:
     )
     observer.start()
     beater.start()
+    if orders is not None:
+        _start_fencing(settings, orders)
     journal.say(
         status.INFO,
         f"keeping {', '.join(map(str, settings.addresses))}: without an acknowledged commit the address goes after"
@@ -202,12 +205,23 @@ def run(settings: config.Config) -> None:
         systemd.notify("STOPPING=1")
     finally:
         notes.stop()
+        if orders is not None:
+            orders.stop()
         keeper.end()
 
 
-def _opener(settings: config.Config, within: float) -> heartbeat.Open:
+def _start_fencing(settings: config.Config, orders: fencing.Orders) -> None:
+    deadline = settings.statement_deadline
+    opener = _opener(settings, deadline, fencing.SETTINGS)
+    fencing.Fencer(orders, opener, clock, settings.spared, deadline=deadline).start()
+    fencing.Asker(orders, settings.peer_login, clock, deadline=deadline).start()
+
+
+def _opener(
+    settings: config.Config, within: float, variables: Mapping[str, Any] = heartbeat.SETTINGS
+) -> heartbeat.Open:
     name = settings.host or settings.login.unix_socket
-    return heartbeat.opener(name, settings.host, settings.port, settings.login, within)
+    return heartbeat.opener(name, settings.host, settings.port, settings.login, within, variables)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

@@ -307,6 +307,8 @@ def _line(state: Optional[ServerState], primary_uuid: str, registered: set[str])
     if state is None:
         return "does not answer"
     parts = ["writable" if state.writable else "read-only"]
+    if state.fenced:
+        parts.append("offline (fenced)")
     semi = state.semi_sync
     if semi.source_enabled:
         parts.append(f"waits for {semi.wait_count} acknowledgements")

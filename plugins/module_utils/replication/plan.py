@@ -12,7 +12,8 @@ by k of its n acknowledgers, and with n-k+1 of them frozen fewer than k can stil
 * the row is written when k of its acknowledgers hold everything the primary had committed. (Were a commit to slip in
   between: a server that holds the row holds everything before it in the binary log too, for it receives in that order.)
 * the data of a registered acknowledger are never thrown away: it leaves the row first;
-* the primary takes writes last: armed, registered, proven. Until then only the administrator's account writes.
+* the primary takes writes last: armed, registered, proven. Until then only the administrator's account writes;
+* a fenced server (offline) is let go only while it is read-only: a replica when it follows the primary.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class _Look:
         self.acknowledgers = [s for s in self.replicas if wanted[s.name].acknowledges]
 
     def decide(self) -> Decision:
-        stages = (self._hygiene, *(self._registered() if self.term else self._first()))
+        stages = (self._lift_own_fence, self._hygiene, *(self._registered() if self.term else self._first()))
         for stage in stages:
             decision = stage()
             if decision is not None:
@@ -92,6 +93,7 @@ class _Look:
         return (
             lambda: self._attach(self.replicas),
             lambda: self._connect(self.replicas, len(self.replicas)),
+            self._lift_fences,
             lambda: self._catch_up(self.acknowledgers),
             lambda: self._acknowledge(self.acknowledgers),
             self._own_schema,
@@ -118,6 +120,7 @@ class _Look:
             self._strangers,
             lambda: self._attach(self.replicas, last=True),
             lambda: self._connect(self.replicas, len(self.replicas)),
+            self._lift_fences,
             self._grow,
             self._raise_k,
             self._describe,
@@ -128,6 +131,20 @@ class _Look:
         if self.term is None:
             raise defect("no term row")
         return self.term.k
+
+    # --- fences ------------------------------------------------------------------------------------------------------
+    def _lift_own_fence(self) -> Optional[Decision]:
+        """The primary first: while it is offline nobody can follow it. It is read-only, or it was refused before."""
+        if self.primary.fenced:
+            return steps.GoOnline(self.primary.name, self.primary.server_uuid, self.primary.name)
+        return None
+
+    def _lift_fences(self) -> Optional[Decision]:
+        """A server that was deposed serves nobody before it follows."""
+        for state in self.replicas:
+            if state.fenced and state.super_read_only and self._follows(state):
+                return steps.GoOnline(state.name, state.server_uuid, self.primary.name)
+        return None
 
     # --- each side only where it belongs -----------------------------------------------------------------------------
     def _hygiene(self) -> Optional[Decision]:

@@ -66,6 +66,8 @@ def _state(situation: Situation, wish: Wish, step: Step, state: ServerState) -> 
         return change(state, super_read_only=False, read_only=True)
     if isinstance(step, steps.AllowWrites):
         return change(state, super_read_only=False, read_only=False)
+    if isinstance(step, steps.GoOnline):
+        return change(state, offline_mode=False)
     if isinstance(step, steps.Disarm):
         return change(state, semi_sync=_semi(state, source_enabled=False, source_active=False))
     if isinstance(step, steps.Arm):
@@ -99,6 +101,7 @@ def _state(situation: Situation, wish: Wish, step: Step, state: ServerState) -> 
             channels=(),
             super_read_only=True,
             read_only=True,
+            offline_mode=False,
             term=donor.term,
             semi_sync=_semi(state, replica_enabled=False, replica_active=False),
         )

@@ -250,6 +250,20 @@ class Procedure:
         )
         self._connected(session, situation)
 
+    def _do_GoOnline(self, step: steps.GoOnline, session: Session, state: ServerState, situation: Situation) -> None:
+        seen = self._same_server(session, step.server_uuid)
+        if step.name == step.primary:
+            self._primary_still(session, state)
+            self._guard(bool(int(seen["read_only"])), session, "it takes writes")
+        else:
+            repoint.guard(session, step.server_uuid, within=self._means.statement)
+            threads = repoint.read_threads(session, within=self._means.statement)
+            follows = (
+                threads.connected and threads.source_uuid == situation.observation.states[step.primary].server_uuid
+            )
+            self._guard(follows, session, f"it does not follow {step.primary}")
+        session.execute("SET GLOBAL offline_mode = OFF", within=self._means.statement)
+
     def _do_StartThreads(
         self, step: steps.StartThreads, session: Session, state: ServerState, situation: Situation
     ) -> None:

@@ -103,7 +103,8 @@ def _identities(situation: Situation, wish: Wish) -> Iterator[Reason]:
 
 def _primary(situation: Situation, wish: Wish, primary: Optional[Primary]) -> Iterator[Reason]:
     observation = situation.observation
-    writable = sorted(s.name for s in observation.states.values() if s.writable)
+    # Offline, a server takes no writes of applications: whether that can be lifted is judged server by server.
+    writable = sorted(s.name for s in observation.states.values() if s.writable and not s.fenced)
     if len(writable) > 1:
         yield _reason(
             "several_writable",
@@ -146,6 +147,14 @@ def _primary(situation: Situation, wish: Wish, primary: Optional[Primary]) -> It
     state = situation.state(primary.name)
     if state is None:
         raise AssertionError("the primary was found among the states")
+    if state.fenced and state.writable:
+        yield _reason(
+            "primary_offline",
+            f"{primary.name} is the primary ({primary.why}), and offline: nobody gets in, and no replica can follow it",
+            "Find out who set offline_mode. Restart mysqld there: it starts read-only and online; then run again.",
+            primary=primary.name,
+            server_uuid=primary.server_uuid,
+        )
     if state.receiver and state.receiver.state != OFF:
         yield _reason(
             "primary_follows",
@@ -189,7 +198,7 @@ def _silence(situation: Situation, wish: Wish, primary: Primary, state: ServerSt
     observation, term = situation.observation, situation.term
     silent = sorted(m.name for m in wish.members if m.name in observation.silent)
     evidence = {name: observation.silent[name].message for name in silent}
-    if term is None or state.writable:
+    if term is None or (state.writable and not state.fenced):
         return
     answering = [m for m in term.acknowledgers if observation.by_uuid(m.server_uuid)]
     required = durability.freeze_required(term.n, term.k) if term.n else 0
@@ -335,6 +344,16 @@ def _replica(situation: Situation, wish: Wish, state: ServerState, primary: Serv
             "It can only be chosen when a server is initialised: set it up anew.",
             member=state.name,
         )
+    if state.fenced and state.writable:
+        yield _reason(
+            "fenced_not_read_only",
+            f"{state.name} was deposed and is fenced (offline), and {state.semi_sync.wait_sessions} commits wait there",
+            "Restart mysqld on it (systemctl restart): it starts read-only and online. Its keeper could not set"
+            " super_read_only, for it waits for those commits; their clients are gone and read no OK.",
+            member=state.name,
+            wait_sessions=state.semi_sync.wait_sessions,
+        )
+        return
     if state.semi_sync.source_enabled and state.semi_sync.wait_sessions and not state.receiver:
         yield _reason(
             "commits_wait",

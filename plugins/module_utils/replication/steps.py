@@ -121,6 +121,21 @@ class Repoint:
 
 
 @dataclasses.dataclass(frozen=True)
+class GoOnline:
+    """offline_mode off, on a fenced server that is read-only: a replica once it follows, the primary before anybody can
+    follow it."""
+
+    name: str
+    server_uuid: str
+    primary: str
+
+    @property
+    def sentence(self) -> str:
+        why = "it is the primary" if self.name == self.primary else f"it follows {self.primary}"
+        return f"lift the fence of {self.name} (offline_mode off): {why}"
+
+
+@dataclasses.dataclass(frozen=True)
 class StartThreads:
     name: str
     server_uuid: str
@@ -224,6 +239,7 @@ Step = Union[
     Readmit,
     Clone,
     Repoint,
+    GoOnline,
     StartThreads,
     WaitConnected,
     WaitReceived,

@@ -47,7 +47,7 @@ _GRANTS: dict[str, tuple[Grant, ...]] = {
         ("SELECT", f"{SCHEMA}.*"),
     ),
     KEEPER: (
-        ("REPLICATION CLIENT, SERVICE_CONNECTION_ADMIN, CONNECTION_ADMIN", "*.*"),
+        ("REPLICATION CLIENT, SERVICE_CONNECTION_ADMIN, CONNECTION_ADMIN, SYSTEM_VARIABLES_ADMIN", "*.*"),
         ("SELECT", "performance_schema.*"),
         ("SELECT", f"{SCHEMA}.*"),
         ("INSERT, UPDATE", f"{SCHEMA}.heartbeat"),

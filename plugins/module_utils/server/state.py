@@ -175,7 +175,13 @@ class ServerState:
 
     @property
     def writable(self) -> bool:
+        """Not read-only. Offline, it takes writes of administrators alone: ``fenced``."""
         return not (self.read_only or self.super_read_only)
+
+    @property
+    def fenced(self) -> bool:
+        """Offline: nobody but administrators gets in, and nobody can follow it."""
+        return self.offline_mode
 
     @property
     def received(self) -> GtidSet:

@@ -33,6 +33,8 @@ REPLICA_ASTRAY = "replica_astray"
 """It follows a server that is not the primary."""
 ERRANT = "errant"
 """It holds transactions that the primary does not have and did not make."""
+FENCED = "fenced"
+"""It is not the primary, and offline: its keeper found it deposed. Nobody is served."""
 WRITABLE_STRANGER = "writable_stranger"
 """It takes writes and is not the primary."""
 EMPTY_SERVER = "empty"
@@ -254,9 +256,14 @@ def _silent(answer: NoAnswer, observation: Observation, is_primary: bool, primar
 
 def _answered(server: ServerState, primary_uuid: str, surplus: GtidSet) -> tuple[str, list[str]]:
     if server.server_uuid == primary_uuid:
+        if server.fenced:
+            return PRIMARY_READ_ONLY, ["the term names it primary and it is offline"]
         if server.writable:
             return PRIMARY, []
         return PRIMARY_READ_ONLY, ["the term names it primary and it is read-only"]
+    if server.fenced:
+        waits = "; commits still wait there, restart mysqld" if server.writable else ""
+        return FENCED, [f"it is offline (fenced): nobody is served{waits}"]
     if server.writable:
         return WRITABLE_STRANGER, ["it takes writes and is not the primary"]
     if surplus:
@@ -294,7 +301,7 @@ def _whole(
     if not observation.states:
         return NO_ANSWER, [answer.message for answer in observation.silent.values()]
     strangers = [s.name for s in servers.values() if s.verdict == WRITABLE_STRANGER]
-    writable = strangers + ([primary.name] if primary and primary.writable else [])
+    writable = strangers + ([primary.name] if primary and primary.writable and not primary.fenced else [])
     if len(writable) > 1:
         return SEVERAL_WRITABLE, [f"writable at the same time: {', '.join(sorted(writable))}"]
     if not primary_uuid and primary_name is None:
@@ -310,8 +317,9 @@ def _whole(
             ALIVE_NO_LOGIN: PRIMARY_UNREACHABLE_FROM_HERE,
         }.get(silent.verdict if silent else "", PRIMARY_DEAD_UNCERTAIN)
         return verdict, list(silent.reasons) if silent else ["the primary of record is not among the members"]
-    if not primary.writable:
-        return NO_WRITES, [f"{primary.name} is the primary of record and read-only"]
+    if primary.fenced or not primary.writable:
+        how = "offline" if primary.fenced else "read-only"
+        return NO_WRITES, [f"{primary.name} is the primary of record and {how}"]
     return _alive(observation, servers, primary, term)
 
 

@@ -43,6 +43,7 @@ def close(host: scratch.Host) -> None:
         scratch.eventually("mysqld ends", lambda: not host.runs("mysqld"))
         host.start_mysqld()
         scratch.eventually(f"{host.name} answers", host.answers, 60)
+    host.sql("SET GLOBAL offline_mode=0")
 
 
 def mend(site: scratch.Site) -> None:

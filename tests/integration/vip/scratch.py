@@ -10,17 +10,19 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import json
+import os
 import subprocess
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-NAME = "vipscratch"
+NAME = os.environ.get("VIP_SCRATCH", "vipscratch")
 LIBRARY = "/usr/lib/lossless-mysql-ha"
 SERVICE = "ansible_collections.lossless.mysql_ha.plugins.module_utils.keeper.service"
-V6 = ipaddress.IPv6Network("fd5a:7c1e:55aa:1::/64")
+V6 = ipaddress.IPv6Network((0xFD5A7C1E << 96 | zlib.crc32(NAME.encode()) << 64, 64))
 DATABASES = ("db1", "db2", "db3")
 
 MYSQLD = """[mysqld]
@@ -82,6 +84,33 @@ arp = bytes.fromhex("0001080006040001") + mac + own + bytes(6) + own
 sock.send(b"\xff" * 6 + mac + bytes.fromhex("0806") + arp)
 """
 """Says once that an IPv4 address is here, without having it."""
+
+
+CLIENT = r"""
+import json, sys, time, pymysql
+address, first, until = sys.argv[1], int(sys.argv[2]), time.time() + float(sys.argv[3])
+number, connection, last = first, None, None
+def say(what, error=None):
+    global last
+    if (what, error) != last or what == "acknowledged":
+        print(json.dumps([time.time(), what, error, number]), flush=True)
+    last = what, error
+while time.time() < until:
+    try:
+        if connection is None:
+            connection = pymysql.connect(host=address, user="app", password="app", connect_timeout=1, autocommit=True)
+            say("connected")
+        number += 1
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO shop.bought VALUES (%s)", (number,))
+        say("acknowledged")
+        time.sleep(0.02)
+    except (pymysql.err.MySQLError, OSError) as error:
+        say("error" if connection else "refused", error.args[0] if error.args else str(error))
+        connection = None
+        time.sleep(0.02)
+"""
+"""An application that writes through one server's own address, one transaction after the other."""
 
 
 def docker(*arguments: str, check: bool = True, stdin: str | None = None) -> str:
@@ -165,7 +194,8 @@ class Host:
         self.start("mysqld", "mysqld", "--defaults-file=/etc/my-vip.cnf")
 
     def answers(self) -> bool:
-        return self.run("mysqladmin", "-uroot", "-S/tmp/mysqld.sock", "ping", check=False) == "mysqld is alive"
+        ping = ("mysqladmin", "-uroot", "-S/tmp/mysqld.sock", "ping")
+        return self.run("timeout", "-s", "KILL", "3", *ping, check=False) == "mysqld is alive"
 
     def sql(self, text: str) -> str:
         return self.run("mysql", "-uroot", "-S/tmp/mysqld.sock", "-BN", stdin=text)
@@ -225,6 +255,8 @@ class Site:
         self.app = self.hosts["app1"]
         self.databases = [self.hosts[name] for name in DATABASES]
         self.term = 0
+        self.bought = 0
+        self._uuids: dict[str, str] = {}
 
     def _network(self) -> ipaddress.IPv4Network:
         for third in range(60, 90):
@@ -246,9 +278,10 @@ class Site:
                 "SET sql_log_bin=0; SET GLOBAL super_read_only=0;"
                 "CREATE USER repl@'%' IDENTIFIED BY 'repl'; GRANT REPLICATION SLAVE ON *.* TO repl@'%';"
                 "CREATE USER lossless_keeper@'%' IDENTIFIED BY 'k\\'\"\\\\%';"
-                "GRANT REPLICATION CLIENT, SERVICE_CONNECTION_ADMIN, CONNECTION_ADMIN ON *.* TO lossless_keeper@'%';"
+                "GRANT REPLICATION CLIENT, SERVICE_CONNECTION_ADMIN, CONNECTION_ADMIN, SYSTEM_VARIABLES_ADMIN ON *.*"
+                " TO lossless_keeper@'%';"
                 "GRANT SELECT ON performance_schema.* TO lossless_keeper@'%';"
-                "CREATE USER app@'%' IDENTIFIED BY 'app';"
+                "CREATE USER app@'%' IDENTIFIED BY 'app'; GRANT ALL ON shop.* TO app@'%';"
                 "SET GLOBAL super_read_only=1;"
             )
         self.promote(self.databases[0], create=True)
@@ -261,7 +294,18 @@ class Site:
             )
 
     def uuid(self, host: Host) -> str:
-        return host.sql("SELECT @@server_uuid")
+        if host.name not in self._uuids:
+            self._uuids[host.name] = host.sql("SELECT @@server_uuid")
+        return self._uuids[host.name]
+
+    def members(self) -> str:
+        """The members of a term row. These servers have no admin port."""
+        return json.dumps(
+            [
+                {"name": host.name, "host": host.address, "port": 3306, "server_uuid": self.uuid(host)}
+                for host in self.databases
+            ]
+        )
 
     def follow(self, replica: Host, source: Host) -> None:
         replica.sql(
@@ -284,13 +328,15 @@ class Site:
             from ansible_collections.lossless.mysql_ha.plugins.module_utils.server import schema
 
             tables = "".join(f"{statement};" for statement in schema.CREATE)
+            tables += "CREATE DATABASE shop; CREATE TABLE shop.bought (n INT PRIMARY KEY);"
         self.term += 1
         answer = host.sql(
             "SET GLOBAL rpl_semi_sync_source_enabled=1, GLOBAL super_read_only=0;SET GLOBAL read_only=0;"
             + tables
             + "INSERT INTO lossless_ha.term (revision, term, primary_uuid, members, k, wait_point, acknowledgement,"
-            f" no_tx_base, proof, run_id, reason) VALUES ({self.term}, {self.term}, @@server_uuid, '[]', 1,"
-            " 'AFTER_SYNC', 'disk', 0, 'proven', 'test', 'test'); SELECT UNIX_TIMESTAMP(NOW(6));"
+            f" no_tx_base, proof, run_id, reason) VALUES ({self.term}, {self.term}, @@server_uuid,"
+            f" '{self.members()}', 1, 'AFTER_SYNC', 'disk', 0, 'proven', 'test', 'test');"
+            " SELECT UNIX_TIMESTAMP(NOW(6));"
         )
         return float(answer.splitlines()[-1])
 
@@ -305,10 +351,27 @@ class Site:
             text=True,
         )
 
+    def buy(self, host: Host, seconds: float) -> subprocess.Popen[str]:
+        """On the application host: writing to that server's own address, for so long."""
+        self.bought += 100_000
+        return subprocess.Popen(
+            ["docker", "exec", self.app.container, "python3", "-uc", CLIENT]
+            + [host.address, str(self.bought), str(seconds)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
     def close(self) -> None:
         for name in (*DATABASES, "app1", "thief"):
             docker("rm", "-f", "-v", f"{NAME}-{name}", check=False)
         docker("network", "rm", NAME, check=False)
+
+
+def purchases(client: subprocess.Popen[str]) -> list[dict[str, Any]]:
+    """What the application of ``Site.buy`` met: ``at``, ``what``, ``error``, ``number``."""
+    output, _errors = client.communicate(timeout=180)
+    names = ("at", "what", "error", "number")
+    return [dict(zip(names, json.loads(line), strict=True)) for line in output.splitlines()]
 
 
 def changes(watch: subprocess.Popen[str]) -> list[tuple[float, str]]:

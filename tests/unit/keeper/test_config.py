@@ -54,6 +54,11 @@ def test_a_good_file_is_read() -> None:
         ({"host": None}, 1, "one of host and unix_socket"),
         ({"unix_socket": "/run/mysqld/mysqld.sock"}, 1, "one of host and unix_socket"),
         ({"statement_deadline": 0}, 17, "greater than 0"),
+        ({"self_fence": "yes"}, 17, "self_fence must be true or false"),
+        ({"self_fence": 1}, 17, "self_fence must be true or false"),
+        ({"spared_users": "root"}, 17, "spared_users must be a list"),
+        ({"spared_users": [""]}, 17, "spared_users must be a list of account names"),
+        ({"spared_users": [1]}, 17, "spared_users must be a list of account names"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(changes: dict[str, Any], line: int, why: str) -> None:
@@ -72,6 +77,22 @@ def test_what_is_no_json_object_is_refused(content: str, line: int) -> None:
     with pytest.raises(HaError) as caught:
         config.parse(content)
     assert f"line {line}:" in caught.value.message or line == 2
+
+
+def test_who_is_spared_and_how_peers_are_asked() -> None:
+    found = config.parse(text(host=None, unix_socket="/s", spared_users=["a"], replication_user_prefix="r_"))
+    assert found.self_fence
+    assert found.spared.users == {"a", "lossless_keeper"}
+    assert found.spared.spares("r_7")
+    assert (found.login.unix_socket, found.peer_login.unix_socket) == ("/s", "")
+    assert found.peer_login.password == "canary"
+    assert not config.parse(text(self_fence=False)).self_fence
+    assert config.parse(text()).spared.users == {
+        "lossless_admin",
+        "lossless_clone",
+        "lossless_keeper",
+        "lossless_monitor",
+    }
 
 
 def test_a_file_that_others_may_read_is_refused(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.keeper.address import Vip
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.keeper.fence import Heard
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.keeper.fencing import Orders
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.keeper.heartbeat import Notes
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.keeper.lease import Beat, Seen, Timing
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.keeper.loop import Loop, World
@@ -49,7 +51,9 @@ class Host:
             publish=lambda values: setattr(self, "status", values),
             say=lambda priority, text: self.journal.append(text),
         )
-        self.loop = Loop([VIP], Timing(), self.notes, world)
+        self.offline = False
+        self.orders = Orders(lambda: None)
+        self.loop = Loop([VIP], Timing(), self.notes, world, self.orders)
 
     # the kernel
     @property
@@ -92,7 +96,10 @@ class Host:
     # the server and its two threads
     def look(self) -> None:
         if self.answers:
-            self.notes.put_seen(Seen(self.now, ME, self.writable, self.term, self.term, self.primary, 1))
+            writable = self.writable and not self.offline
+            self.notes.put_seen(
+                Seen(self.now, ME, writable, self.term, self.term, self.primary, 1, offline=self.offline)
+            )
         ordered = self.notes.wait_for_order(0.0)
         due = self.now >= self.beat_at + 0.5
         if ordered is not None and self.answers and self.acknowledges and due:
@@ -248,6 +255,101 @@ def test_the_kernels_count_never_ends_while_the_lease_is_young(host: Host) -> No
         host.run(0.02)
         if host.loop.watched[0].state.held:
             assert host.has_it
+
+
+# --- self-fencing ----------------------------------------------------------------------------------------------------
+def until(host: Host, action: str, within: float = 5.0) -> float:
+    """Run until that is decided; returns the seconds that took."""
+    started = host.now
+    while host.status.get("fence", {}).get("action") != action:
+        assert host.now - started < within, host.status.get("fence")
+        host.run(0.01)
+    return host.now - started
+
+
+def hear(host: Host, answer: Heard) -> None:
+    question = host.orders.wait_for_question(0.0)
+    assert question is not None
+    host.orders.put_heard(question[0], answer)
+
+
+def test_sessions_end_when_the_lease_runs_out_and_are_left_alone_when_it_is_back(host: Host) -> None:
+    host.run(3.0)
+    assert host.status["fence"]["action"] == "nothing"
+    proof = host.last_proof()
+    host.acknowledges = False
+    until(host, "end_sessions")
+    assert Timing().lease < host.now - proof <= Timing().bound + TICK
+    assert not host.has_it
+    assert host.orders.wait_for_work(0.0) is not None
+    host.orders.put_done(host.loop._decision, 4, (), "")
+    host.run(1.1)
+    assert host.status["fence"]["sessions_ended"] == 4
+    host.acknowledges = True
+    until(host, "nothing")
+    assert host.orders.wait_for_work(0.0) is None
+    assert any("sessions are left alone again (4 sessions were ended)" in line for line in host.journal)
+    assert host.status["fence"]["sessions_ended"] == 0
+
+
+def test_a_keeper_that_starts_gives_the_first_heartbeat_one_lease(host: Host) -> None:
+    host.acknowledges = False
+    assert until(host, "ask_peers") < 0.1
+    assert Timing().lease - 0.2 <= until(host, "end_sessions") <= Timing().lease + 2 * TICK
+
+
+def test_a_primary_that_wakes_up_asks_first_and_is_fenced_as_soon_as_a_peer_says_so(host: Host) -> None:
+    host.run(3.0)
+    host.answers = False
+    host.run(5.0)
+    assert host.status["fence"]["reason_code"] == "server_silent"
+    host.answers, host.acknowledges = True, False
+    host.run(0.2)
+    assert host.status["fence"]["action"] == "ask_peers"
+    hear(host, Heard("db2", "2", host.now, 2, 2, OTHER))
+    assert until(host, "fence") < 0.1
+    assert not host.status["fence"]["fenced"]
+    host.offline = True
+    host.run(1.1)
+    fence = host.status["fence"]
+    assert (fence["fenced"], fence["deposed_by"], fence["deposed_in_term"]) == (True, "db2", 2)
+    assert sum("fencing the local server" in line for line in host.journal) == 1
+    host.offline, host.primary, host.term, host.writable = False, OTHER, 2, False
+    host.run(0.2)
+    assert host.status["fence"]["action"] == "nothing", "it follows: whoever brought it back has lifted the fence"
+
+
+def test_an_impossible_lease_is_said_loudly_once(host: Host) -> None:
+    host.run(1.0)
+    host.acknowledges = False
+    until(host, "end_sessions")
+    hear(host, Heard("db2", "2", host.now, 2, 2, OTHER))
+    host.acknowledges = True
+    host.now += 1e-3
+    host.look()
+    host.loop.step()
+    assert sum("somebody acknowledges a deposed primary" in line for line in host.journal) == 1
+    host.run(1.0)
+    assert host.status["fence"]["reason_code"] == "lease_young"
+
+
+def test_at_the_stop_nothing_is_ordered_any_more(host: Host) -> None:
+    host.acknowledges = False
+    until(host, "end_sessions")
+    host.loop.end()
+    assert host.status["fence"]["reason_code"] == "stopping"
+    assert host.orders.wait_for_work(0.0) is None
+
+
+def test_without_self_fencing_only_the_address_goes() -> None:
+    host = Host()
+    host.loop._orders = None
+    host.loop.begin()
+    host.run(1.0)
+    host.acknowledges = False
+    host.run(3.0)
+    assert not host.has_it
+    assert host.status["fence"] is None
 
 
 @settings(max_examples=60)

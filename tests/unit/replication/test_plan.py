@@ -50,6 +50,7 @@ def run(world: World, wanted: Any, kills: list[int] = (), decide: Any = next_ste
 
 
 def assert_converged(world: World, numbers: Any, k: int) -> None:
+    assert not [h.name for h in world.hosts.values() if h.offline]
     row = world.row_of(world.p)
     assert row is not None
     assert row.k == k
@@ -156,7 +157,32 @@ def expendable(choose: Adversary) -> tuple[World, Any, Any, int]:
     return world, wish((1, 2, 3, 4), expendable=frozenset({"s3", "s4"})), (1, 2, 3, 4), 1
 
 
+def deposed(choose: Adversary) -> tuple[World, Any, Any, int]:
+    """A former primary that its keeper fenced and could make read-only: no surplus, not registered, source side on."""
+    world = lossless(4, 1, members=(1, 2, 3), choose=choose)
+    former = world.hosts[4]
+    former.got, former.offline, former.source_enabled = 1, True, True
+    return world, wish((1, 2, 3, 4)), (1, 2, 3, 4), 1
+
+
+def deposed_and_expendable(choose: Adversary) -> tuple[World, Any, Any, int]:
+    world, _wanted, numbers, k = deposed(choose)
+    world.hosts[4].errant = 3
+    return world, wish((1, 2, 3, 4), expendable=frozenset({"s4"})), numbers, k
+
+
+def offline(choose: Adversary) -> tuple[World, Any, Any, int]:
+    """Everybody read-only and offline, the primary too."""
+    world, wanted, numbers, k = restarted(choose)
+    for host in world.hosts.values():
+        host.offline = True
+    return world, wanted, numbers, k
+
+
 SITUATIONS = (
+    deposed,
+    deposed_and_expendable,
+    offline,
     fresh,
     fresh_k2,
     asynchronous,
@@ -339,7 +365,24 @@ def _clone_registered(self: Any, state: Any, wipes: str) -> Any:
         self.registered = registered
 
 
+def _lift_at_once(self: Any) -> Any:
+    for state in self.replicas:
+        if state.fenced:
+            return steps.GoOnline(state.name, state.server_uuid, self.primary.name)
+    return None
+
+
+def _fence_stays(self: Any) -> Any:
+    return None
+
+
+def _hygiene_lifts(self: Any) -> Any:
+    return _lift_at_once(self) or plan._Look._hygiene(self)
+
+
 MUTANTS = {
+    "a fence is lifted before the server follows": (deposed, {"_hygiene": _hygiene_lifts}),
+    "the primary's fence is never lifted": (offline, {"_lift_own_fence": _fence_stays}),
     "acknowledges before it is registered": (
         grown,
         {"_grow": _grow_flag_first, "_hygiene": _hygiene_blind},
@@ -371,6 +414,14 @@ def test_a_planner_that_breaks_a_rule_of_order_is_caught(name: str) -> None:
         return False
 
     assert any(caught(choose) for choose in (lambda n: 0, lambda n: n - 1, lambda n: n // 2)), "the mutant survived"
+
+
+def test_a_planner_that_forgets_a_fence_is_caught() -> None:
+    world, wanted, numbers, k = deposed(lambda n: 0)
+    decision, _done = run(world, wanted, decide=mutated(_lift_fences=_fence_stays))
+    assert isinstance(decision, Settled)
+    with pytest.raises(AssertionError, match="s4"):
+        assert_converged(world, numbers, k)
 
 
 # --- details ---------------------------------------------------------------------------------------------------------
@@ -488,6 +539,39 @@ def test_several_writable_servers_are_refused() -> None:
     world = lossless(3)
     world.hosts[2].writable = True
     assert codes(next_step(world.look(wish((1, 2, 3))), wish((1, 2, 3)))) == {"several_writable"}
+
+
+def test_a_fenced_server_on_which_commits_wait_has_to_be_restarted() -> None:
+    world, wanted, numbers, k = deposed(lambda n: 0)
+    former = world.hosts[4]
+    former.writable = former.half_open = True
+    decision, done = run(world, wanted)
+    assert codes(decision) == {"fenced_not_read_only"}
+    assert not done
+    assert "Restart mysqld" in decision.as_error().next_step
+    former.writable = former.half_open = former.offline = former.source_enabled = False
+    decision, _done = run(world, wanted)
+    assert isinstance(decision, Settled)
+    assert_converged(world, numbers, k)
+
+
+def test_a_fenced_server_with_a_surplus_is_refused_like_any_other() -> None:
+    world, wanted, _numbers, _k = deposed(lambda n: 0)
+    world.hosts[4].errant = 2
+    assert codes(next_step(world.look(wanted), wanted)) == {"errant_transactions"}
+
+
+def test_an_open_primary_that_is_offline_is_not_touched() -> None:
+    world = lossless(3)
+    world.p.offline = True
+    wanted = wish((1, 2, 3))
+    assert codes(next_step(world.look(wanted), wanted)) == {"primary_offline"}
+
+
+def test_a_primary_that_is_offline_is_let_go_only_when_enough_say_that_none_was_promoted() -> None:
+    world, wanted, _numbers, _k = offline(lambda n: 0)
+    world.hosts[3].silent = True
+    assert codes(next_step(world.look(wanted), wanted)) == {"quorum_not_reached"}
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ class Host:
     errant: int = 0
     writable: bool = False
     half_open: bool = False
+    offline: bool = False
     source: int = 0
     login: str = ""
     retry: int = 1
@@ -96,6 +97,7 @@ class World:
         self.choose = choose
         self.wiped_registered = False
         self.opened_unarmed = False
+        self.served_astray = False
         self.former: dict[str, Member] = {}
         """Registered servers that are not wanted; one run goes on looking at them, another one knows only the row."""
 
@@ -109,7 +111,9 @@ class World:
 
     def attached(self) -> list[Host]:
         return [
-            h for h in self.replicas() if h.receiver == "ON" and h.source == self.primary and h.login not in self.locked
+            h
+            for h in self.replicas()
+            if h.receiver == "ON" and h.source == self.primary and h.login not in self.locked and not self.p.offline
         ]
 
     def active(self) -> list[Host]:
@@ -144,6 +148,7 @@ class World:
     def check(self) -> None:
         """Whoever could be promoted as proven, were the primary to die now, has everything acknowledged."""
         assert not self.wiped_registered, "a registered acknowledger was wiped"
+        assert not self.served_astray, "a fence was lifted where data were not the primary's"
         assert not self.opened_unarmed, "applications may write where nothing is acknowledged"
         replicas = self.replicas()
         for size in range(1, len(replicas) + 1):
@@ -239,6 +244,7 @@ class World:
         (donor,) = (h for h in self.hosts.values() if h.name == step.donor)
         host.receiver = host.applier = "OFF"
         yield
+        host.offline = False
         host.got, host.errant, host.broken = donor.got, 0, False
         host.source, host.login = 0, ""
         host.replica_enabled = host.replica_active = False
@@ -253,17 +259,25 @@ class World:
         yield
         yield from self._start(host)
 
+    def _GoOnline(self, step: Any, host: Host, wish: Wish) -> Iterator[None]:
+        follows = host in self.attached()
+        if host.writable or host.half_open or not (follows or host.number == self.primary):
+            self.served_astray = True
+        host.offline = False
+        yield
+
     def _StartThreads(self, step: Any, host: Host, wish: Wish) -> Iterator[None]:
         yield from self._start(host)
 
     def _start(self, host: Host) -> Iterator[None]:
         host.applier = "ON"
-        host.receiver = "CONNECTING" if host.login in self.locked else "ON"
+        host.receiver = "CONNECTING" if host.login in self.locked or self.p.offline else "ON"
         host.replica_active = host.replica_enabled
         yield
 
     def _WaitConnected(self, step: Any, host: Host, wish: Wish) -> Iterator[None]:
         assert host.login not in self.locked, "waits for a server that is locked out"
+        assert not self.p.offline, "waits for a primary that lets nobody in"
         host.receiver = "ON"
         yield
 
@@ -368,6 +382,7 @@ class World:
             purged=GtidSet.parse(f"{uuid(self.primary)}:1-{self.purged}") if own and self.purged else EMPTY,
             read_only=not host.writable,
             super_read_only=not (host.writable or host.half_open),
+            offline_mode=host.offline,
             uptime=10,
             clock=clock,
             receiver=receiver,

@@ -303,6 +303,28 @@ ROWS = [
         None,
         {"db1": "writable_stranger"},
     ),
+    # --- fenced ---
+    Row(
+        "a deposed primary that its keeper fenced: no second server takes writes",
+        replaced(H, replica(T, 3, read_only=False, super_read_only=False, offline_mode=True)),
+        "lossless_at_risk",
+        "db1",
+        {"db1": "primary", "db3": "fenced"},
+    ),
+    Row(
+        "fenced and read-only",
+        replaced(H, replica(T, 3, offline_mode=True)),
+        "lossless_at_risk",
+        "db1",
+        {"db3": "fenced"},
+    ),
+    Row(
+        "the primary is offline",
+        replaced(H, primary(T, offline_mode=True)),
+        "no_writes",
+        "db1",
+        {"db1": "primary_read_only"},
+    ),
     # --- the primary is gone ---
     Row("dead", DEAD, "primary_dead", "db1", {"db1": "dead", "db2": "replica_connecting"}),
     Row("hung", after_crash(T, TIMED_OUT), "primary_dead_uncertain", "db1", {"db1": "dead_uncertain"}),
