@@ -89,9 +89,17 @@ def surplus_came_back(wanted: bool, promoted: bool, errant: Mapping[str, str], o
     return Finding(name, bool(errant.get(old)), f"{old} had {errant.get(old) or 'nothing of its own'}")
 
 
-def checked(step_findings: Sequence[Any]) -> list[Any]:
-    """What the steps themselves waited for."""
-    return list(step_findings)
+def local_clients_lose_nothing(acknowledged: Sequence[int] | None, present: Sequence[int]) -> Any:
+    """Clients on the host itself, which no network ends: what they were told is true on the surviving primary.
+
+    :param acknowledged: None when there were none.
+    """
+    name = "local_clients_lose_nothing"
+    if acknowledged is None:
+        return Finding(name, True, "there were none")
+    lost = sorted(set(acknowledged) - set(present))
+    told = f"{len(lost)} of {len(acknowledged)} acknowledged are missing: {', '.join(map(str, lost[:5]))}"
+    return Finding(name, not lost, told if lost else f"all {len(acknowledged)} acknowledged are there")
 
 
 def expectation_of(promoted: bool) -> str:

@@ -37,18 +37,20 @@ from drills.steps import (
     Blocked,
     Expect,
     Fenced,
+    Follow,
     Heal,
     Inject,
     Pause,
     Step,
 )
+from lab import faults
 from lab.errors import LabError
 
 LEAST_BEFORE = 200
 LOAD = {"connections": 6, "fresh_connections": 2, "pause_ms": 15, "read_timeout": 3.0}
 ADDRESS_BOUND_MS = 3500
 """Two holders at most for so long: the lease, and two seconds where only the kernel ends it (roles/vip)."""
-FENCE = "mysqld_kill_no_restart"
+FENCE, CLIENTS = "mysqld_kill_no_restart", "local_clients"
 _LOOK_EVERY = 0.1
 TROUBLE = (BenchmarkError, DrillError, HaError, LabError)
 
@@ -70,6 +72,7 @@ class Run:
         self._fault_at: float | None = None
         self._new = ""
         self._elected = ""
+        self._clients_on = ""
 
     # --- the whole ---------------------------------------------------------------------------------------------------
     def go(self) -> dict[str, Any]:
@@ -102,6 +105,8 @@ class Run:
         writer = Writer(self._cluster.access, self._directory, prefix=("nice", "-n", "-5", *prefix), load=LOAD)
         self._writer = writer
         trouble: Exception | None = None
+        if any(isinstance(step, Inject) and step.fault == CLIENTS for step in self._plan.steps):
+            self._table_of_local_clients()
         observer.start()
         try:
             with writer:
@@ -162,6 +167,9 @@ class Run:
         elif isinstance(step, Answers):
             name = self._host(step.on)
             self._until(lambda: self._state(name) is not None, step.within, f"{name} answers")
+        elif isinstance(step, Follow):
+            with self._cluster.session(self._host(step.on)) as session:
+                session.execute("START REPLICA", within=10.0)
         elif isinstance(step, Fenced):
             self._fenced(step)
 
@@ -196,6 +204,8 @@ class Run:
         if self._fault_at is None:
             self._fault_at = time.time()
         self._injected.append((step.fault, host))
+        if step.fault == CLIENTS:
+            self._clients_on = host
         self._cluster.hosts.inject(host, step.fault, options)
 
     def _heal(self, fault: str, host: str) -> None:
@@ -297,9 +307,24 @@ class Run:
             judge.primary_was_seen(samples, self._old.name, self._fault_at),
             judge.errant_archived(returned.errant, returned.archives),
             judge.surplus_came_back(self._plan.scenario.surplus, promoted, returned.errant, self._old.name),
+            judge.local_clients_lose_nothing(*self._local_clients(returned.primary)),
             *self._findings,
         ]
         return judge.verdict(drill, extra)
+
+    def _table_of_local_clients(self) -> None:
+        schema = faults.CLIENTS_TABLE.partition(".")[0]
+        create = f"CREATE TABLE IF NOT EXISTS {faults.CLIENTS_TABLE} (id BIGINT PRIMARY KEY)"
+        self._cluster.hosts.run(self._old.name, "mysql", "-e", f"CREATE DATABASE IF NOT EXISTS {schema}; {create}")
+
+    def _local_clients(self, primary: str) -> tuple[list[int] | None, list[int]]:
+        """What they were told, and what is there."""
+        if not self._clients_on:
+            return None, []
+        hosts = self._cluster.hosts
+        notes = hosts.run(self._clients_on, "sh", "-c", f"cat {faults.CLIENTS_NOTES} 2>/dev/null || true")
+        rows = hosts.run(primary, "mysql", "-N", "-B", "-e", f"SELECT id FROM {faults.CLIENTS_TABLE}")
+        return [int(line) for line in notes.split()], [int(line) for line in rows.split()]
 
     def _checked(self, returned: Returned) -> dict[str, Any]:
         reach = self._cluster.access

@@ -103,6 +103,13 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Follow:
+    """A replica that came back stopped follows again (START REPLICA), as somebody who looks after it would have it."""
+
+    on: str
+
+
+@dataclass(frozen=True)
 class Fenced:
     """The old primary, awake again and reachable, takes no more writes: a manager's and the keepers' work."""
 
@@ -111,7 +118,7 @@ class Fenced:
     driver: str = MANAGER
 
 
-Step = Union[Inject, Heal, Pause, Act, Expect, Blocked, Acknowledged, Answers, Fenced]
+Step = Union[Inject, Heal, Pause, Act, Expect, Blocked, Acknowledged, Answers, Follow, Fenced]
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,12 @@ CLOCK_FILE = "/run/lab-clock/offset"
 CLOCK_DROP_IN = "zz-lab-clock.conf"
 APPLIER_UNIT = "lab-applier-lock.service"
 CONNECTIONS_UNIT = "lab-connections.service"
+CLIENTS_UNIT = "lab-local-clients.service"
+CLIENTS_NOTES = "/run/lab-local-clients"
+CLIENTS_TABLE = "lab_local.entry"
+LOCAL_CLIENTS = 4
 TRANSACTION_UNIT = "lab-long-transaction.service"
+ADDRESS_UNIT = "/etc/systemd/system/lab-address.service"
 STOPPED_MARK = "/run/lab-mysqld-stopped"
 SEMI_SYNC_MARK = "/run/lab-semi-sync-off"
 AWAY = "_lab_away"
@@ -343,23 +348,28 @@ def heal_announcement_lost(target: Target) -> None:
         _drop_table(target, ANNOUNCEMENT_TABLE)
 
 
-def address_left(target: Target) -> None:
-    """The first virtual address is configured on this host, for ever and by nobody who would take it away."""
+def address_at_boot(target: Target) -> None:
+    """From its next boot on, the first virtual address is configured on this host, for ever and by nobody's lease."""
     _expect_running(target)
     address = target.lab.where.vips[0]
-    # Looked at in the same command: whoever guards the address may remove it at once.
-    script = f"ip address replace {address}/32 dev eth0 && ip -o address show dev eth0"
-    if f" {address}/" not in target.run("sh", "-c", script):
-        raise LabError(f"{target.host} did not get {address}; heal and try again")
+    text = (
+        "[Unit]\\nBefore=network-online.target\\n[Service]\\nType=oneshot\\n"
+        f"ExecStart=/usr/bin/env ip address replace {address}/32 dev eth0\\n[Install]\\nWantedBy=multi-user.target\\n"
+    )
+    target.run("sh", "-c", f"printf '{text}' >{ADDRESS_UNIT} && systemctl daemon-reload")
+    target.run("systemctl", "enable", ADDRESS_UNIT.rpartition("/")[2])
 
 
-def heal_address_left(target: Target) -> None:
+def heal_address_at_boot(target: Target) -> None:
     """Only what stands there for ever: an address with a lifetime is a keeper's."""
-    if target.running:
-        address = target.lab.where.vips[0]
-        held = target.run("ip", "-o", "address", "show", "dev", "eth0", "to", address)
-        if "valid_lft forever" in held:
-            target.run("ip", "address", "delete", f"{address}/32", "dev", "eth0", check=False)
+    if not target.running:
+        return
+    if target.run("sh", "-c", f"test -e {ADDRESS_UNIT} && echo there", check=False) == "there":
+        target.run("systemctl", "disable", ADDRESS_UNIT.rpartition("/")[2])
+        target.run("sh", "-c", f"rm {ADDRESS_UNIT} && systemctl daemon-reload")
+    address = target.lab.where.vips[0]
+    if "valid_lft forever" in target.run("ip", "-o", "address", "show", "dev", "eth0", "to", address):
+        target.run("ip", "address", "delete", f"{address}/32", "dev", "eth0", check=False)
 
 
 def _isolate(target: Target, arriving: list[str], leaving: list[str]) -> None:
@@ -663,6 +673,55 @@ def heal_connections_exhausted(target: Target) -> None:
     _stop_unit(target, CONNECTIONS_UNIT)
 
 
+_CLIENTS_PROGRAM = f"""\
+import itertools, os, threading, time, pymysql
+notes = os.open("{CLIENTS_NOTES}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+first = int(time.time() * 1000) * 1000
+ids = itertools.count(first)
+def client():
+    while True:
+        try:
+            connection = pymysql.connect(unix_socket="{SOCKET}", user="root", autocommit=True)
+            while True:
+                identifier = next(ids)
+                connection.query(f"INSERT INTO {CLIENTS_TABLE} VALUES ({{identifier}})")
+                os.write(notes, f"{{identifier}}\\n".encode())
+                time.sleep(0.02)
+        except (pymysql.err.Error, OSError):
+            time.sleep(0.1)
+threads = [threading.Thread(target=client) for _number in range({LOCAL_CLIENTS})]
+for thread in threads:
+    thread.start()
+"""
+
+
+def local_clients(target: Target) -> None:
+    """Clients on the host itself go on writing, whatever the network does, and note what was acknowledged."""
+    _running_pid(target)
+    heal_local_clients(target)
+    target.run("rm", "-f", CLIENTS_NOTES)
+    target.run("systemd-run", f"--unit={CLIENTS_UNIT}", "--collect", "--quiet", "python3", "-c", _CLIENTS_PROGRAM)
+    table = CLIENTS_TABLE.partition(".")[2]
+    wait_until(
+        lambda: (
+            _sql(
+                target,
+                f"SELECT COUNT(*) FROM performance_schema.processlist WHERE INFO LIKE 'INSERT INTO %{table} VALUES%'",
+            )
+            != "0"
+            or target.run("sh", "-c", f"cat {CLIENTS_NOTES}", check=False) != ""
+        ),
+        deadline=EFFECT_SECONDS,
+        what=f"clients on {target.host} writing",
+        hint=f"is there a table {CLIENTS_TABLE} (id BIGINT)? else: journalctl -u {CLIENTS_UNIT} on {target.host}",
+        every=0.1,
+    )
+
+
+def heal_local_clients(target: Target) -> None:
+    _stop_unit(target, CLIENTS_UNIT)
+
+
 def long_transaction(target: Target) -> None:
     """A client that began a transaction, has written, and does not end it."""
     _running_pid(target)
@@ -747,8 +806,10 @@ FAULTS: dict[str, Fault] = {
         heal_announcement_lost,
         "this host does not hear announcements of the virtual addresses (gratuitous ARP, unsolicited advertisement)",
     ),
-    "address_left": Fault(
-        address_left, heal_address_left, "the first virtual address stands on this host for ever, by nobody's lease"
+    "address_at_boot": Fault(
+        address_at_boot,
+        heal_address_at_boot,
+        "from its next boot on the first virtual address stands on this host for ever, by nobody's lease",
     ),
     "applier_error": Fault(
         applier_error,
@@ -764,6 +825,11 @@ FAULTS: dict[str, Fault] = {
     ),
     "connections_exhausted": Fault(
         connections_exhausted, heal_connections_exhausted, "max_connections clients stay connected (error 1040)"
+    ),
+    "local_clients": Fault(
+        local_clients,
+        heal_local_clients,
+        f"clients on the host itself write into {CLIENTS_TABLE} and note in {CLIENTS_NOTES} what was acknowledged",
     ),
     "long_transaction": Fault(
         long_transaction, heal_long_transaction, "a client holds a transaction on --table open", ("table",)
