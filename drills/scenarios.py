@@ -305,6 +305,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "the elected server dies before it took its first write; refused while one acknowledger is left, then proceeds",
         (
             Inject(KILL),
+            # Killed before it could open it: the moment of the elected server's death is then the runner's to choose.
             Act(points=("open:before",), finish=False),
             Expect(KILLED),
             Inject(KILL, on=ELECTED),
