@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"{type(error).__name__}: {error}")
         return 1
     except KeyboardInterrupt:
-        say("interrupted; what was broken last is healed by: python -m lab heal")
+        say("interrupted; the faults are healed, the next session mends the cluster")
         return 130
 
 

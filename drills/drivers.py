@@ -26,6 +26,8 @@ READY_SECONDS = 60.0
 PATIENCE = 5
 """Attempts without a fault point after those that were killed."""
 _LOOK_EVERY = 0.25
+_SECOND_LOOK = 5.0
+"""Seconds for a manager to say what it did while another actor promoted."""
 
 
 @dataclass(frozen=True)
@@ -223,8 +225,11 @@ class Manager:
     name = MANAGER
     unit = "lossless-mysql-ha-manager"
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, beside: Procedure) -> None:
+        """:param beside: the second actor, where two act at once."""
         self._cluster = cluster
+        self._beside = beside
+        self._two = self._armed = False
         self._known: set[str] = set()
         self._points: tuple[str, ...] = ()
         self._switchover: threading.Thread | None = None
@@ -250,13 +255,20 @@ class Manager:
         for entry in self._history():
             if entry["acknowledged"] is None and entry["outcome"] != "running":
                 self._cluster.hosts.run(CONTROL_HOST, "mysql-ha", "ack", entry["id"], "--by", "drills")
+        if act.actors > 1:
+            self._beside.ready(Act())
         if act.points:
             self._arm(act.points[0])
 
     def begin(self, act: Act) -> None:
+        if self._armed and not act.points:
+            self._disarm()
         self._known = {entry["id"] for entry in self._history() if entry["outcome"] != "running"}
         self._points = act.points
         self._refused = []
+        self._two = act.actors > 1
+        if self._two:
+            self._beside.begin(Act())
         if act.mode == PLANNED:
             self._switchover = threading.Thread(target=self._switch, daemon=True)
             self._switchover.start()
@@ -273,10 +285,12 @@ class Manager:
         self._cluster.hosts.run(CONTROL_HOST, "sh", "-c", script)
 
     def _arm(self, point: str) -> None:
+        self._armed = True
         self._drop_in(f"[Service]\\nRestart=no\\nEnvironment={faults.VARIABLE}={point}\\n")
         self._cluster.hosts.run(CONTROL_HOST, "systemctl", "restart", self.unit)
 
     def _disarm(self) -> None:
+        self._armed = False
         self._drop_in("")
         self._cluster.hosts.run(CONTROL_HOST, "systemctl", "reset-failed", self.unit)
         self._cluster.hosts.run(CONTROL_HOST, "systemctl", "restart", self.unit)
@@ -295,12 +309,22 @@ class Manager:
             if self._points:
                 self._arm(self._points[0])
             elif awaited == KILLED:
-                self._drop_in("")
+                # It stays down until the next ``begin``: nobody is to go on before the next fault.
                 return Done(KILLED, said=tuple(said))
         if said or self._points:
             self._points = ()
             self._disarm()
+        if self._two:
+            return self._of_two(within)
         return self._watched(ends, awaited, said)
+
+    def _of_two(self, within: float) -> Done:
+        """The other one's answer, then what the manager did; together."""
+        other = self._beside.end(within, FAIL_OVER)
+        if other.outcome != FAIL_OVER:
+            return self._watched(time.monotonic() + within, FAIL_OVER, list(other.said))
+        own = self._watched(time.monotonic() + _SECOND_LOOK, NOTHING, [])
+        return Done(FAIL_OVER, other.report, (), other.promotions + own.promotions, other.said + own.said)
 
     def _watched(self, ends: float, awaited: str, said: list[str]) -> Done:
         new: list[dict[str, Any]] = []
@@ -313,9 +337,9 @@ class Manager:
                 break
             time.sleep(_LOOK_EVERY)
         said += _told(new) + self._refused
-        if any(entry["outcome"] == "promoted" for entry in new):
-            last = next(entry for entry in new if entry["outcome"] == "promoted")
-            return Done(FAIL_OVER, self._report(last), (), 1, tuple(said))
+        promoted = [entry for entry in new if entry["outcome"] == "promoted"]
+        if promoted:
+            return Done(FAIL_OVER, self._report(promoted[0]), (), len(promoted), tuple(said))
         if new or self._refused:
             sentences = [text for entry in new for text in entry["refusal"]] + self._refused
             return Done(REFUSE, {}, tuple({"message": text} for text in sentences or said), 0, tuple(said))
@@ -335,8 +359,9 @@ class Manager:
 
     def close(self) -> None:
         """Nothing of a drill stays with the service."""
-        self._drop_in("")
-        self._cluster.hosts.run(CONTROL_HOST, "systemctl", "start", self.unit)
+        self._beside.close()
+        if self._armed:
+            self._disarm()
 
 
 def _told(entries: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -348,6 +373,5 @@ def choose(wanted: str, cluster: Cluster, directory: Path, journals: Path) -> Dr
     there = Manager.deployed(cluster)
     if wanted == MANAGER and not there:
         raise DrillError(f"no {Manager.unit} runs on {CONTROL}: deploy the role manager, or use DRIVER=procedure")
-    if wanted == PROCEDURE or not there:
-        return Procedure(cluster, directory, journals)
-    return Manager(cluster)
+    procedure = Procedure(cluster, directory, journals)
+    return procedure if wanted == PROCEDURE or not there else Manager(cluster, procedure)

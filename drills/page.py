@@ -17,7 +17,7 @@ STYLE = """
 main{max-width:1320px}
 table.matrix td{padding:.6rem .9rem .6rem 0}
 table.matrix td.number,table.matrix th.number{white-space:nowrap;padding-right:1.1rem}
-table.matrix td:nth-child(2){width:34%}
+table.matrix td:nth-child(2){width:33%}table.matrix td:nth-child(3),table.matrix td:nth-child(4){width:11%}
 table.matrix tr.bad td{background:color-mix(in srgb,var(--bad) 7%,transparent)}
 .name{font-weight:600;display:block}.about{color:var(--soft);font-size:.84rem;line-height:1.4;display:block}
 .gate{font-size:.7rem;font-weight:600;color:var(--soft);border:1px solid var(--line);border-radius:4px;
@@ -164,5 +164,6 @@ def _footer(report: Mapping[str, Any]) -> str:
     return (
         "<footer>Made from report.json alone. Write outage: from the old primary's last acknowledgement to the new "
         "one's first, as the application saw it through the virtual address. A dash: nobody was promoted. "
+        "Nothing is what a refusal does, too: an attempt that is refused has changed nothing. "
         "A run whose rows could not be read counts as a violation.</footer>"
     )

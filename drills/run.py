@@ -120,6 +120,8 @@ class Run:
             self._heal_all()
             returned = bring_back(self._cluster)
         finally:
+            # Also when somebody interrupts: nothing stays broken.
+            self._heal_all()
             observer.stop()
             self._driver.close()
         if trouble is not None:

@@ -125,7 +125,7 @@ def drill() -> Any:
         "rows": 300,
         "caught_up": True,
         "balances": {"accounts": 4, "mismatches": rows},
-        **{kind: rows for kind in ("lost", "phantom", "alien", "altered", "not_on_primary")},
+        **dict.fromkeys(("lost", "phantom", "alien", "altered", "not_on_primary"), rows),
     }
     checker = {
         "counts": {"acknowledged": 300, "unknown": 2, "failed": 0},

@@ -56,7 +56,7 @@ def test_all_runs_together_kill_at_every_point_once(runs: int) -> None:
 
 def test_the_one_point_of_a_scenario_is_in_every_run() -> None:
     drawn = plan.draw(BY_NAME["elected_dies"], 3, number=1, runs=5)
-    assert [step.points for step in drawn.steps if isinstance(step, Act)][0] == ("open:before",)
+    assert next(step.points for step in drawn.steps if isinstance(step, Act)) == ("open:before",)
 
 
 @pytest.mark.parametrize(("driver", "there"), [(MANAGER, True), (PROCEDURE, False)])
