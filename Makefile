@@ -3,7 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-SCENARIO ?= primary_crash
+# Of `make drill` primary_crash, of `make drills` all.
+SCENARIO ?=
 LAB_STATE_DIR ?= build/lab$(if $(LAB_NAME),-$(LAB_NAME))
 export LAB_STATE_DIR
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -13,6 +14,7 @@ export PYTHONPATH := $(CURDIR)
 export PATH := $(CURDIR)/build/venv/bin:$(PATH)
 
 VENV := build/venv/bin
+DRILL_ARGS = $(if $(SEED),--seed $(SEED)) $(if $(DRIVER),--driver $(DRIVER))
 LAB := $(VENV)/python -m lab
 PYTEST := $(VENV)/python -m pytest
 PLAYBOOK := $(VENV)/ansible-playbook
@@ -20,7 +22,7 @@ PLAYBOOK := $(VENV)/ansible-playbook
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: SCENARIO, PYTEST_ARGS, LAB_NAME, LAB_DB_HOSTS, LAB_ZONES, LAB_SUBNET, LAB_BASE_IMAGE, LAB_MIRROR (lab/README.md)"
+	@echo "Variables: SCENARIO, GATE, REPEAT, DRIVER, SEED, MINUTES, PYTEST_ARGS, LAB_NAME, LAB_DB_HOSTS, LAB_ZONES, LAB_SUBNET, LAB_BASE_IMAGE, LAB_MIRROR (lab/README.md)"
 
 .PHONY: venv
 venv: ## virtual environment with the pinned requirements
@@ -55,12 +57,26 @@ demo: lab-up ## replication in the lab, a crash of the primary, and the verdict
 
 .PHONY: drill
 drill: lab-up ## one failover drill: make drill SCENARIO=primary_crash
-	$(PLAYBOOK) lossless.mysql_ha.failover_drill -e drill_scenario=$(SCENARIO)
+	$(PLAYBOOK) lossless.mysql_ha.failover_drill -e drill_scenario=$(or $(SCENARIO),primary_crash)
 	@$(LAB) verdict
 
 .PHONY: drills
-drills: lab-up ## every failover drill
+drills: deployed ## the fault matrix: GATE=1, REPEAT=5, SCENARIO=name, DRIVER=manager|procedure, SEED=, RUN_SEED=
+	$(VENV)/python -m drills matrix $(SCENARIO) $(if $(GATE),--gate) $(if $(REPEAT),--repeat $(REPEAT)) \
+	  $(if $(RUN_SEED),--run-seed $(RUN_SEED)) $(DRILL_ARGS)
+
+.PHONY: soak
+soak: deployed ## faults at random: MINUTES=30, SEED=, ROUND_SEED=, DRIVER=
+	$(VENV)/python -m drills soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(ROUND_SEED),--round-seed $(ROUND_SEED)) \
+	  $(DRILL_ARGS)
+
+.PHONY: drills-ansible
+drills-ansible: lab-up ## every drill of the playbook failover_drill, and one that must fail
 	$(PYTEST) tests/drills $(PYTEST_ARGS)
+
+.PHONY: deployed
+deployed: lab-up
+	@$(LAB) exec db1 -- test -e /etc/lossless-mysql-ha/keeper.json >/dev/null 2>&1 || $(PLAYBOOK) lossless.mysql_ha.site
 
 .PHONY: static
 static: venv ## linters, types, documentation, packaging

@@ -20,6 +20,7 @@ from benchmarks.paths import WORK
 from lab.config import CHECKOUT
 
 _PLAYBOOK_SECONDS = 300
+_DOCUMENT, _CA = WORK / "access.json", WORK / "ca.pem"
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,22 @@ def read() -> Access:
     :raises BenchmarkError: it does not know, or the cluster is no lab: benchmarks kill, wipe and change servers.
     """
     WORK.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ca = WORK / "ca.pem"
-    document = WORK / "access.json"
-    play("access.yml", bench_access=str(document), bench_ca=str(ca))
-    found = json.loads(document.read_text())
+    play("access.yml", bench_access=str(_DOCUMENT), bench_ca=str(_CA))
+    return known()
+
+
+def known() -> Access:
+    """What Ansible said the last time, for other processes of the same session.
+
+    :raises BenchmarkError: as ``read``.
+    """
+    try:
+        found = json.loads(_DOCUMENT.read_text())
+    except FileNotFoundError as error:
+        raise BenchmarkError("nobody has asked Ansible yet how to reach the cluster") from error
     if not found["lab"]:
         raise BenchmarkError("the inventory is not a lab's (no lab_name): benchmarks kill servers")
-    return _parse(found, ca)
+    return _parse(found, _CA)
 
 
 def _parse(found: dict[str, Any], ca: Path) -> Access:

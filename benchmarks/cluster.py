@@ -94,24 +94,29 @@ class Cluster:
 
         :raises BenchmarkError: not within MEND_SECONDS.
         """
-        self.hosts.heal()
+        self.hosts.revive()
         ends = time.monotonic() + MEND_SECONDS
         why = ""
         while True:
             try:
                 observation, diagnosis = self.look()
-                if diagnosis.verdict == LOSSLESS and diagnosis.primary and self._reached(diagnosis.primary):
+                if diagnosis.verdict == LOSSLESS and diagnosis.primary and self.reached(diagnosis.primary):
                     return
                 why = f"{diagnosis.verdict}: {'; '.join(diagnosis.reasons)}"
                 self._acknowledge_as_deployed(observation)
-                self._converge(diagnosis)
+                self.converge(frozenset(diagnosis.errant))
             except HaError as error:
                 why = str(error)
             if time.monotonic() > ends:
                 raise BenchmarkError(f"the cluster is not lossless after {MEND_SECONDS:g} s: {why}")
             time.sleep(_LOOK_AGAIN)
 
-    def _converge(self, diagnosis: Diagnosis) -> None:
+    def converge(self, expendable: frozenset[str]) -> None:
+        """Everybody follows and acknowledges again.
+
+        :param expendable: servers whose own transactions may go: they are cloned.
+        :raises HaError: not done; it may be tried again.
+        """
         reach = self.access
         converge(
             reach.members,
@@ -120,7 +125,7 @@ class Cluster:
                 reach.members,
                 k=reach.k,
                 acknowledgement=reach.acknowledgement,
-                expendable=frozenset(diagnosis.errant),
+                expendable=expendable,
                 user_prefix=reach.replication.user_prefix,
                 ca=reach.replication.ca,
             ),
@@ -136,7 +141,7 @@ class Cluster:
                 with self.session(name) as session:
                     session.execute("SET GLOBAL sync_relay_log = %s", (int(wanted),), within=10.0)
 
-    def _reached(self, primary: str) -> bool:
+    def reached(self, primary: str) -> bool:
         """Whether the virtual address is where it belongs; true for a cluster without one."""
         return not self.access.address or self.holds_address(primary)
 

@@ -32,7 +32,7 @@ def repeat(cluster: Cluster, name: str, runs: int, once: Callable[[], str]) -> t
             cluster.end_applications()
             continue
         finally:
-            cluster.hosts.heal()
+            cluster.hosts.revive()
         conditions.append(watch.condition)
         say(f"{name} {len(conditions)}/{runs}: {measured}; load {watch.condition.load:.1f}")
     cluster.mend()

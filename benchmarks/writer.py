@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.access import Access
 from benchmarks.errors import BenchmarkError
 from benchmarks.paths import WORK
-from lab.config import CHECKOUT
+from benchmarks.program import Program
 
 _PREFIX = "writer-"
-PROGRAM = CHECKOUT / "roles" / "drill" / "files" / "writer.py"
 KEPT, FRESH, PAUSE_MS = 8, 2, 50
 """Connections that are kept, and that are made for each transaction; pause of each between two transactions. At most
 200 transactions a second: a load under which an applier has nothing left to do."""
-
-_STOP_SECONDS = 15.0
 
 
 def forget() -> None:
@@ -35,74 +27,73 @@ def forget() -> None:
 
 
 class Writer:
-    """``with Writer(access) as writer: ...``; its log can be read while it runs and afterwards."""
+    """``with Writer(access) as writer: ...``; its log can be read while it runs and afterwards.
 
-    def __init__(self, reach: Access) -> None:
+    :param directory: where its files go; a temporary one, removed with the next session's start, when not given.
+    :param prefix: see ``Program``.
+    :param load: keys of the program's configuration that differ from the benchmarks' light load.
+    """
+
+    def __init__(
+        self,
+        reach: Access,
+        directory: Path | None = None,
+        *,
+        prefix: Sequence[str] = (),
+        load: Mapping[str, Any] | None = None,
+    ) -> None:
         if not reach.address:
             raise BenchmarkError("the cluster has no virtual address (mysql_ha_vip_addresses): deploy site.yml first")
-        self._directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=WORK))
-        self._log = self._directory / "log.jsonl"
-        self._config = {
+        config = {
             "address": reach.address,
             "user": reach.writer.user,
             "password": reach.writer.password,
             "tls_ca": reach.ca,
-            "log": str(self._log),
             "connections": KEPT,
             "fresh_connections": FRESH,
             "pause_ms": PAUSE_MS,
+            **(load or {}),
         }
+        place = directory or Path(tempfile.mkdtemp(prefix=_PREFIX, dir=WORK))
+        self.program = Program("writer", place, config, output="log", prefix=prefix)
+        self._acknowledged: dict[str, list[dict[str, Any]]] = {}
 
     def __enter__(self) -> Writer:
-        path = self._directory / "config.json"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(self._config, file)
-        self._errors = (self._directory / "stderr").open("w")
-        self._process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), "--config", str(path)], stdin=subprocess.DEVNULL, stderr=self._errors
-        )
+        self.program.start()
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._errors.close()
+        self.program.stop()
 
-    def acknowledged(self, server_uuid: str) -> list[dict[str, Any]]:
-        """Outcomes of transactions that this server acknowledged, so far, in the order in which they ended."""
-        found = [
-            line
-            for line in self._lines()
-            if line["type"] == "outcome" and line["outcome"] == "acknowledged" and line["server_uuid"] == server_uuid
-        ]
+    def acknowledged(self, server_uuid: str, after: float = 0.0) -> list[dict[str, Any]]:
+        """Outcomes of transactions that this server acknowledged, so far, in the order in which they ended.
+
+        :param after: only those that ended after this moment, in seconds since the epoch.
+        """
+        for line in self.program.new_lines():
+            if line["type"] == "outcome" and line["outcome"] == "acknowledged":
+                self._acknowledged.setdefault(line["server_uuid"], []).append(line)
+        found = [line for line in self._acknowledged.get(server_uuid, []) if line["ended_wall"] > after]
         return sorted(found, key=lambda line: float(line["ended"]))
 
-    def wait(self, server_uuid: str, count: int, within: float) -> list[dict[str, Any]]:
+    def last_acknowledgement(self) -> float:
+        """When anybody acknowledged anything for the last time, in seconds since the epoch; 0 for never."""
+        self.acknowledged("")
+        return max((float(lines[-1]["ended_wall"]) for lines in self._acknowledged.values()), default=0.0)
+
+    def wait(self, server_uuid: str, count: int, within: float, after: float = 0.0) -> list[dict[str, Any]]:
         """Wait until that server has acknowledged so many transactions.
 
         :raises BenchmarkError: not in that time, or the writer has ended.
         """
         ends = time.monotonic() + within
         while True:
-            found = self.acknowledged(server_uuid)
+            found = self.acknowledged(server_uuid, after)
             if len(found) >= count:
                 return found
-            if self._process.poll() is not None or time.monotonic() > ends:
+            if self.program.ended or time.monotonic() > ends:
                 raise BenchmarkError(
                     f"{len(found)} of {count} transactions were acknowledged by {server_uuid} within {within:g} s;"
-                    f" the writer's log is in {self._directory}"
+                    f" the writer's log is in {self.program.directory}"
                 )
             time.sleep(0.05)
-
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        if not self._log.exists():
-            return
-        with self._log.open() as file:
-            for text in file:
-                if text.endswith("\n"):
-                    yield json.loads(text)

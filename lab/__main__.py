@@ -84,6 +84,7 @@ def fault(args: argparse.Namespace, conf: config.Config) -> int:
         direction=args.direction,
         seconds=args.seconds,
         percent=args.percent,
+        table=args.table,
     )
     took = faults.inject(target, args.name)
     say(f"{args.name} on {args.host}: in effect after {took:.2f} s; undo with: python -m lab heal {args.host}")
@@ -144,6 +145,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--direction", choices=("both", "out", "in"), default="both", help="of a cut, seen from HOST")
     command.add_argument("--seconds", type=int, default=faults.DEFAULT_STEP, help="of a clock step, may be negative")
     command.add_argument("--percent", type=int, default=faults.DEFAULT_PERCENT, help="of the time that a lock is held")
+    command.add_argument("--table", default=faults.DEFAULT_TABLE, help="that the fault is about, SCHEMA.TABLE")
     command = add("heal", "undo faults: on one host or all, one fault or all", heal)
     command.add_argument("host", nargs="?", metavar="HOST")
     command.add_argument("--fault", metavar="NAME", help="only this one")

@@ -30,9 +30,22 @@ NO_RESTART = f"{DROP_INS}/zz-lab-no-restart.conf"
 CLOCK_FILE = "/run/lab-clock/offset"
 CLOCK_DROP_IN = "zz-lab-clock.conf"
 APPLIER_UNIT = "lab-applier-lock.service"
+CONNECTIONS_UNIT = "lab-connections.service"
+CLIENTS_UNIT = "lab-local-clients.service"
+CLIENTS_NOTES = "/run/lab-local-clients"
+CLIENTS_TABLE = "lab_local.entry"
+LOCAL_CLIENTS = 4
+TRANSACTION_UNIT = "lab-long-transaction.service"
+ADDRESS_UNIT = "/etc/systemd/system/lab-address.service"
+STOPPED_MARK = "/run/lab-mysqld-stopped"
+SEMI_SYNC_MARK = "/run/lab-semi-sync-off"
+AWAY = "_lab_away"
+ERRANT_SCHEMA = "lab_errant"
+SOCKET = "/run/mysqld/mysqld.sock"
 EFFECT_SECONDS = 15
 DEFAULT_STEP = 3600
 DEFAULT_PERCENT = 90
+DEFAULT_TABLE = "lossless_drill.ledger"
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,7 @@ class Target:
     direction: str = "both"
     seconds: int = DEFAULT_STEP
     percent: int = DEFAULT_PERCENT
+    table: str = DEFAULT_TABLE
 
     @property
     def container(self) -> Container:
@@ -146,6 +160,21 @@ def heal_mysqld(target: Target) -> None:
         target.run("systemctl", "start", UNIT)
 
 
+def mysqld_stop(target: Target) -> None:
+    pid = _running_pid(target)
+    target.run("sh", "-c", f"touch {STOPPED_MARK} && systemctl stop {UNIT}")
+    if _process_state(target, pid) not in ("", "Z"):
+        raise LabError(f"mysqld on {target.host} still runs after systemctl stop; read: journalctl -u {UNIT}")
+
+
+def heal_mysqld_stop(target: Target) -> None:
+    if not target.running:
+        return
+    if target.run("sh", "-c", f"rm {STOPPED_MARK} 2>/dev/null && echo stopped", check=False) == "stopped":
+        target.run("systemctl", "reset-failed", UNIT, check=False)
+        target.run("systemctl", "start", UNIT)
+
+
 def hang(target: Target) -> None:
     pid = _running_pid(target)
     _signal(target, "STOP")
@@ -208,6 +237,8 @@ def heal_host_frozen(target: Target) -> None:
 
 CUT_TABLE = "lab_cut"
 ISOLATE_TABLE = "lab_isolate"
+REPLICATION_TABLE = "lab_replication"
+ANNOUNCEMENT_TABLE = "lab_announcement"
 
 
 def _nft(target: Target, script: str) -> None:
@@ -231,7 +262,7 @@ def _block_from(receiver: Target, sender: Target) -> None:
     _nft(receiver, f"add element netdev {CUT_TABLE} senders {{ {mac} }}")
     before = _dropped(receiver)
     # Something that must not arrive: an echo request, with the ARP question before it.
-    sender.run("ping", "-c", "1", "-W", "1", str(sender.lab.where.host(receiver.host)), check=False)
+    sender.run("ping", "-c", "1", "-W", "0.2", str(sender.lab.where.host(receiver.host)), check=False)
     if _dropped(receiver) == before:
         raise LabError(f"cut {sender.host}->{receiver.host} had no effect; heal, then look at: nft list ruleset")
 
@@ -268,6 +299,79 @@ def heal_cut(target: Target) -> None:
                 _nft(other, f"delete element netdev {CUT_TABLE} senders {{ {mac} }}")
 
 
+def replication_cut(target: Target) -> None:
+    """Between one database host and all others; everybody else reaches all of them."""
+    _expect_running(target)
+    _drop_table(target, REPLICATION_TABLE)
+    others = [name for name in target.lab.config.db_names if name != target.host]
+    macs = ", ".join(target.lab.where.mac(name) for name in others)
+    script = [f"add table netdev {REPLICATION_TABLE}"]
+    for chain, hook, side in (("arriving", "ingress", "saddr"), ("leaving", "egress", "daddr")):
+        script += [
+            f"add chain netdev {REPLICATION_TABLE} {chain} {{ type filter hook {hook} device eth0 priority -300; }}",
+            f"add rule netdev {REPLICATION_TABLE} {chain} ether {side} {{ {macs} }} counter drop",
+        ]
+    _nft(target, ";".join(script))
+    for name in others:
+        answer = target.run("ping", "-c", "1", "-W", "0.2", str(target.lab.where.host(name)), check=False)
+        if " 0% packet loss" in answer:
+            raise LabError(f"{name} still answers {target.host}; heal, then look at: nft list ruleset")
+
+
+def heal_replication_cut(target: Target) -> None:
+    if target.running:
+        _drop_table(target, REPLICATION_TABLE)
+
+
+def announcement_lost(target: Target) -> None:
+    """Gratuitous ARP and unsolicited advertisements of the virtual addresses do not arrive; answers to questions do."""
+    _expect_running(target)
+    _drop_table(target, ANNOUNCEMENT_TABLE)
+    script = [
+        f"add table netdev {ANNOUNCEMENT_TABLE}",
+        f"add chain netdev {ANNOUNCEMENT_TABLE} arriving {{ type filter hook ingress device eth0 priority -200; }}",
+    ]
+    for address in target.lab.where.vips:
+        if ":" in address:
+            what = f"ip6 daddr ff02::/16 icmpv6 type nd-neighbor-advert icmpv6 taddr {address}"
+        else:
+            what = f"ether daddr ff:ff:ff:ff:ff:ff arp saddr ip {address}"
+        script.append(f"add rule netdev {ANNOUNCEMENT_TABLE} arriving {what} counter drop")
+    _nft(target, ";".join(script))
+    rules = target.run("nft", "list", "chain", "netdev", ANNOUNCEMENT_TABLE, "arriving").count("drop")
+    if rules != len(target.lab.where.vips):
+        raise LabError(f"{rules} rules on {target.host}; heal, then look at: nft list ruleset")
+
+
+def heal_announcement_lost(target: Target) -> None:
+    if target.running:
+        _drop_table(target, ANNOUNCEMENT_TABLE)
+
+
+def address_at_boot(target: Target) -> None:
+    """From its next boot on, the first virtual address is configured on this host, for ever and by nobody's lease."""
+    _expect_running(target)
+    address = target.lab.where.vips[0]
+    text = (
+        "[Unit]\\nBefore=network-online.target\\n[Service]\\nType=oneshot\\n"
+        f"ExecStart=/usr/bin/env ip address replace {address}/32 dev eth0\\n[Install]\\nWantedBy=multi-user.target\\n"
+    )
+    target.run("sh", "-c", f"printf '{text}' >{ADDRESS_UNIT} && systemctl daemon-reload")
+    target.run("systemctl", "enable", ADDRESS_UNIT.rpartition("/")[2])
+
+
+def heal_address_at_boot(target: Target) -> None:
+    """Only what stands there for ever: an address with a lifetime is a keeper's."""
+    if not target.running:
+        return
+    if target.run("sh", "-c", f"test -e {ADDRESS_UNIT} && echo there", check=False) == "there":
+        target.run("systemctl", "disable", ADDRESS_UNIT.rpartition("/")[2])
+        target.run("sh", "-c", f"rm {ADDRESS_UNIT} && systemctl daemon-reload")
+    address = target.lab.where.vips[0]
+    if "valid_lft forever" in target.run("ip", "-o", "address", "show", "dev", "eth0", "to", address):
+        target.run("ip", "address", "delete", f"{address}/32", "dev", "eth0", check=False)
+
+
 def _isolate(target: Target, arriving: list[str], leaving: list[str]) -> None:
     _expect_running(target)
     _drop_table(target, ISOLATE_TABLE)
@@ -282,7 +386,7 @@ def _isolate(target: Target, arriving: list[str], leaving: list[str]) -> None:
     others = [name for name in hosts.names(target.lab.client, target.lab.config) if name != target.host]
     other = next((target.at(name) for name in others if target.at(name).running), None)
     if other is not None:
-        answer = other.run("ping", "-c", "1", "-W", "1", str(target.lab.where.host(target.host)), check=False)
+        answer = other.run("ping", "-c", "1", "-W", "0.3", str(target.lab.where.host(target.host)), check=False)
         if " 0% packet loss" in answer:
             raise LabError(f"{target.host} still answers {other.host}; heal, then look at: nft list ruleset")
 
@@ -457,6 +561,195 @@ def heal_applier(target: Target) -> None:
         target.run("systemctl", "stop", APPLIER_UNIT)
 
 
+def _start_unit(target: Target, unit: str, script: str) -> None:
+    target.run("systemd-run", f"--unit={unit}", "--collect", "--quiet", "sh", "-c", script)
+
+
+def _stop_unit(target: Target, unit: str) -> None:
+    if target.running and target.run("systemctl", "is-active", unit, check=False) == "active":
+        target.run("systemctl", "stop", unit)
+
+
+def applier_error(target: Target) -> None:
+    """A table that the applier needs is not there under its name: what it applies next fails, as with a lost row."""
+    _running_pid(target)
+    schema, _dot, table = target.table.partition(".")
+    if not table:
+        raise LabError(f"--table {target.table}: write it like {DEFAULT_TABLE}")
+    _changed_past_the_log(target, f"RENAME TABLE {schema}.{table} TO {schema}.{table}{AWAY}")
+    failed = "SELECT COUNT(*) FROM performance_schema.replication_applier_status_by_worker WHERE LAST_ERROR_NUMBER > 0"
+    wait_until(
+        lambda: _sql(target, failed) != "0",
+        deadline=EFFECT_SECONDS,
+        what=f"the applier of {target.host} failing",
+        hint=f"does anybody write to {target.table}?",
+        every=0.1,
+    )
+
+
+def _changed_past_the_log(target: Target, statement: str) -> None:
+    """As root, on a read-only server, without a transaction that anybody else would see."""
+    _sql(
+        target,
+        "SET SESSION sql_log_bin = OFF, lock_wait_timeout = 10; SET @was = @@GLOBAL.super_read_only;"
+        f" SET GLOBAL super_read_only = OFF; {statement}; SET GLOBAL super_read_only = @was",
+    )
+
+
+def heal_applier_error(target: Target) -> None:
+    if not target.running or target.run("systemctl", "is-active", UNIT, check=False) != "active":
+        return
+    hidden = _sql(
+        target,
+        "SELECT CONCAT(table_schema, '.', table_name) FROM information_schema.tables"
+        f" WHERE RIGHT(table_name, {len(AWAY)}) = '{AWAY}'",
+    ).split()
+    for name in hidden:
+        _changed_past_the_log(target, f"RENAME TABLE {name} TO {name.removesuffix(AWAY)}")
+    if hidden:
+        _sql(target, "START REPLICA SQL_THREAD")
+
+
+def errant_transaction(target: Target) -> None:
+    """A transaction of its own on a server that is to have none. Nothing but a rejoin takes it away again."""
+    _running_pid(target)
+    count = f"SELECT COUNT(*) FROM {ERRANT_SCHEMA}.stray"
+    _sql(
+        target,
+        "SET @was = @@GLOBAL.super_read_only; SET GLOBAL super_read_only = OFF;"
+        f" CREATE DATABASE IF NOT EXISTS {ERRANT_SCHEMA};"
+        f" CREATE TABLE IF NOT EXISTS {ERRANT_SCHEMA}.stray (id INT AUTO_INCREMENT PRIMARY KEY, at DATETIME(6));"
+        f" INSERT INTO {ERRANT_SCHEMA}.stray (at) VALUES (NOW(6)); SET GLOBAL super_read_only = @was",
+    )
+    if _sql(target, count) == "0":
+        raise LabError(f"{target.host} has no transaction of its own")
+
+
+def nothing_to_heal(target: Target) -> None:
+    """What this did can not be undone, or undoes itself."""
+
+
+def semi_sync_off(target: Target) -> None:
+    pid = _running_pid(target)
+    _sql(target, "SET GLOBAL rpl_semi_sync_source_enabled = OFF")
+    if _sql(target, "SELECT @@GLOBAL.rpl_semi_sync_source_enabled") != "0":
+        raise LabError(f"{target.host} still waits for acknowledgements; heal and try again")
+    target.run("sh", "-c", f"echo {pid} >{SEMI_SYNC_MARK}")
+
+
+def heal_semi_sync_off(target: Target) -> None:
+    """On again in the same process; another one has begun with what its option file says."""
+    if not target.running:
+        return
+    marked = target.run("sh", "-c", f"cat {SEMI_SYNC_MARK} 2>/dev/null && rm {SEMI_SYNC_MARK}", check=False)
+    if marked and marked == str(_main_pid(target)):
+        _sql(target, "SET GLOBAL rpl_semi_sync_source_enabled = ON")
+
+
+def connections_exhausted(target: Target) -> None:
+    """max_connections clients are connected, the one that is reserved for administrators among them."""
+    _running_pid(target)
+    program = (
+        "import pymysql, time; held = []\n"
+        "while True:\n"
+        "    try:\n"
+        f"        held.append(pymysql.connect(unix_socket='{SOCKET}', user='root'))\n"
+        "    except pymysql.err.OperationalError as error:\n"
+        "        if error.args[0] != 1040: raise\n"
+        "        time.sleep(0.05)\n"
+    )
+    target.run("systemd-run", f"--unit={CONNECTIONS_UNIT}", "--collect", "--quiet", "python3", "-c", program)
+    command = [*target.lab.config.mysql_command.split(), "-e", "SELECT 1"]
+    wait_until(
+        lambda: "1040" in target.run(*command, check=False),
+        deadline=EFFECT_SECONDS,
+        what=f"{target.host} refusing connections",
+        hint=f"python -m lab exec {target.host} -- journalctl -u {CONNECTIONS_UNIT}",
+        every=0.1,
+    )
+
+
+def heal_connections_exhausted(target: Target) -> None:
+    _stop_unit(target, CONNECTIONS_UNIT)
+
+
+_CLIENTS_PROGRAM = f"""\
+import itertools, os, threading, time, pymysql
+notes = os.open("{CLIENTS_NOTES}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+first = int(time.time() * 1000) * 1000
+ids = itertools.count(first)
+def client():
+    while True:
+        try:
+            connection = pymysql.connect(unix_socket="{SOCKET}", user="root", autocommit=True)
+            while True:
+                identifier = next(ids)
+                connection.query(f"INSERT INTO {CLIENTS_TABLE} VALUES ({{identifier}})")
+                os.write(notes, f"{{identifier}}\\n".encode())
+                time.sleep(0.02)
+        except (pymysql.err.Error, OSError):
+            time.sleep(0.1)
+threads = [threading.Thread(target=client) for _number in range({LOCAL_CLIENTS})]
+for thread in threads:
+    thread.start()
+"""
+
+
+def local_clients(target: Target) -> None:
+    """Clients on the host itself go on writing, whatever the network does, and note what was acknowledged."""
+    _running_pid(target)
+    heal_local_clients(target)
+    target.run("rm", "-f", CLIENTS_NOTES)
+    target.run("systemd-run", f"--unit={CLIENTS_UNIT}", "--collect", "--quiet", "python3", "-c", _CLIENTS_PROGRAM)
+    table = CLIENTS_TABLE.partition(".")[2]
+    wait_until(
+        lambda: (
+            _sql(
+                target,
+                f"SELECT COUNT(*) FROM performance_schema.processlist WHERE INFO LIKE 'INSERT INTO %{table} VALUES%'",
+            )
+            != "0"
+            or target.run("sh", "-c", f"cat {CLIENTS_NOTES}", check=False) != ""
+        ),
+        deadline=EFFECT_SECONDS,
+        what=f"clients on {target.host} writing",
+        hint=f"is there a table {CLIENTS_TABLE} (id BIGINT)? else: journalctl -u {CLIENTS_UNIT} on {target.host}",
+        every=0.1,
+    )
+
+
+def heal_local_clients(target: Target) -> None:
+    _stop_unit(target, CLIENTS_UNIT)
+
+
+def long_transaction(target: Target) -> None:
+    """A client that began a transaction, has written, and does not end it."""
+    _running_pid(target)
+    heal_long_transaction(target)
+    statements = f"BEGIN; SELECT COUNT(*) FROM {target.table} WHERE id = -1 FOR UPDATE; DO SLEEP(86400);"
+    _start_unit(target, TRANSACTION_UNIT, f'echo "{statements}" | {target.lab.config.mysql_command} --unbuffered')
+    wait_until(
+        lambda: (
+            _sql(target, "SELECT COUNT(*) FROM performance_schema.processlist WHERE INFO LIKE 'DO SLEEP(86400)%'")
+            not in ("", "0")
+        ),
+        deadline=EFFECT_SECONDS,
+        what=f"a transaction on {target.host} standing open",
+        hint=f"python -m lab exec {target.host} -- journalctl -u {TRANSACTION_UNIT}",
+        every=0.1,
+    )
+
+
+def heal_long_transaction(target: Target) -> None:
+    _stop_unit(target, TRANSACTION_UNIT)
+
+
+def authentication_cache_cold(target: Target) -> None:
+    """The server forgets whom it has seen: caching_sha2_password asks for the password itself again."""
+    _running_pid(target)
+    _sql(target, "FLUSH LOCAL PRIVILEGES")
+
+
 FAULTS: dict[str, Fault] = {
     "host_frozen": Fault(
         host_frozen,
@@ -499,6 +792,50 @@ FAULTS: dict[str, Fault] = {
         "a client holds FLUSH TABLES WITH READ LOCK for --percent of every second: the receiver keeps up and "
         "acknowledges, the applier does not (nor do writers, on a primary)",
         ("percent",),
+    ),
+    "mysqld_stop": Fault(
+        mysqld_stop, heal_mysqld_stop, "systemctl stop: with whatever the unit does before; it stays down until healed"
+    ),
+    "replication_cut": Fault(
+        replication_cut,
+        heal_replication_cut,
+        "nothing between this database host and the others; applications and managers reach all of them",
+    ),
+    "announcement_lost": Fault(
+        announcement_lost,
+        heal_announcement_lost,
+        "this host does not hear announcements of the virtual addresses (gratuitous ARP, unsolicited advertisement)",
+    ),
+    "address_at_boot": Fault(
+        address_at_boot,
+        heal_address_at_boot,
+        "from its next boot on the first virtual address stands on this host for ever, by nobody's lease",
+    ),
+    "applier_error": Fault(
+        applier_error,
+        heal_applier_error,
+        "the applier stops with an error at its next change of --table; the receiver goes on and acknowledges",
+        ("table",),
+    ),
+    "errant_transaction": Fault(
+        errant_transaction, nothing_to_heal, "a transaction that only this server has; healing does not take it away"
+    ),
+    "semi_sync_off": Fault(
+        semi_sync_off, heal_semi_sync_off, "the primary no longer waits for acknowledgements: asynchronous from now on"
+    ),
+    "connections_exhausted": Fault(
+        connections_exhausted, heal_connections_exhausted, "max_connections clients stay connected (error 1040)"
+    ),
+    "local_clients": Fault(
+        local_clients,
+        heal_local_clients,
+        f"clients on the host itself write into {CLIENTS_TABLE} and note in {CLIENTS_NOTES} what was acknowledged",
+    ),
+    "long_transaction": Fault(
+        long_transaction, heal_long_transaction, "a client holds a transaction on --table open", ("table",)
+    ),
+    "authentication_cache_cold": Fault(
+        authentication_cache_cold, nothing_to_heal, "the server's cache of caching_sha2_password is empty"
     ),
     "applier_held": Fault(applier_held, heal_applier, "the same lock held without a break: received, never applied"),
 }

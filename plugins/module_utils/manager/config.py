@@ -81,7 +81,7 @@ class Config:
     clusters: tuple[ClusterConfig, ...]
     listen_address: str = "127.0.0.1"
     listen_port: int = 8306
-    listen_socket: str = "/run/lossless-mysql-ha/manager.sock"
+    listen_socket: str = "/run/lossless-mysql-ha-manager/manager.sock"
     token: str = dataclasses.field(default="", repr=False)
     state_directory: str = STATE_DIRECTORY
     journal_directory: str = JOURNAL_DIRECTORY
@@ -98,7 +98,7 @@ _TOP_OPTIONAL: Mapping[str, tuple[Kind, Any]] = {
     "tick": (NUMBER, Timing.tick),
     "listen_address": (str, "127.0.0.1"),
     "listen_port": (int, 8306),
-    "listen_socket": (str, "/run/lossless-mysql-ha/manager.sock"),
+    "listen_socket": (str, "/run/lossless-mysql-ha-manager/manager.sock"),
     "token": (str, ""),
     "token_file": (str, ""),
     "state_directory": (str, STATE_DIRECTORY),

@@ -16,7 +16,7 @@ import threading
 from typing import Any, Callable, Optional, Protocol, Sequence
 
 from ..errors import HaError
-from . import config
+from . import config, http
 from .config import Config
 from .desk import Desk
 from .history import History
@@ -112,7 +112,7 @@ def _stamp(path: str) -> tuple[int, int, int]:
     return (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
-def run(path: str, settings: Config, serve: Optional[Serve] = None) -> None:
+def run(path: str, settings: Config, serve: Serve) -> None:
     """Watch until SIGTERM or SIGINT.
 
     :raises HaError: it can not begin: ``history_unwritable``, ``manager_runs_already``, or what ``serve`` raises.
@@ -132,9 +132,9 @@ def run(path: str, settings: Config, serve: Optional[Serve] = None) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, on_stop)
         signal.signal(signal.SIGHUP, on_reload)
-        face: Optional[Face] = None
+        served: Optional[Face] = None
         try:
-            face = serve(manager, settings, say) if serve is not None else None
+            served = serve(manager, settings, say)
             reloader.start()
             members = sum(len(c.members) for c in settings.clusters)
             say(INFO, f"watching {len(settings.clusters)} clusters, {members} members")
@@ -142,11 +142,23 @@ def run(path: str, settings: Config, serve: Optional[Serve] = None) -> None:
             say(INFO, "ending")
         finally:
             reloader.stop()
-            if face is not None:
-                face.close()
+            if served is not None:
+                served.close()
             manager.close()
     finally:
         history.close()
+
+
+def face(desk: Desk, settings: Config, say_line: Say) -> Face:
+    """The HTTP service as configured."""
+    return http.serve(
+        desk,
+        address=settings.listen_address,
+        port=settings.listen_port,
+        socket_path=settings.listen_socket,
+        token=settings.token,
+        say=say_line,
+    )
 
 
 def _allow_files() -> None:
@@ -156,7 +168,7 @@ def _allow_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def main(arguments: Optional[Sequence[str]] = None, serve: Optional[Serve] = None) -> int:
+def main(arguments: Optional[Sequence[str]] = None, serve: Serve = face) -> int:
     parser = argparse.ArgumentParser(prog="mysql-ha-manager", description="Watches MySQL clusters and fails over.")
     parser.add_argument("--config", default=config.PATH, help=f"the configuration file (default {config.PATH})")
     parser.add_argument("--check", action="store_true", help="only check the configuration")

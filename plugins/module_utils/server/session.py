@@ -10,8 +10,10 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import decimal
+import errno
 import socket
 import ssl
+import struct
 import threading
 import time
 import traceback
@@ -120,6 +122,30 @@ def _kind_of(error: BaseException) -> str:
     return REFUSED if broke else FAILED
 
 
+def _dial(host: str, port: int, within: float) -> socket.socket:
+    """A TCP connection to a server that listens, never one to itself.
+
+    Where nobody listens on a port of this host, and the kernel picks that very port as the caller's own (33062 lies
+    in the range it picks from), TCP connects the socket to itself. Kept, or closed as usual (TIME_WAIT), it would keep
+    mysqld from listening there for a minute: so it is reset at once, and nobody has answered.
+
+    :raises pymysql.err.OperationalError: as PyMySQL itself raises it.
+    """
+    try:
+        dialled = socket.create_connection((host, port), within)
+        if dialled.getsockname()[:2] == dialled.getpeername()[:2]:
+            dialled.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            dialled.close()
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens there")
+    except OSError as error:
+        failed = pymysql.err.OperationalError(2003, f"Can't connect to MySQL server on {host!r} ({error})")
+        failed.original_exception = error  # type: ignore[attr-defined]
+        raise failed from error
+    dialled.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    dialled.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return dialled
+
+
 class Session:
     """A connection: ``Session.connect``, then ``query``/``execute``, then ``close``.
 
@@ -193,6 +219,8 @@ class Session:
         connection = None
         try:
             connection = pymysql.connect(defer_connect=True, **arguments)
+            if sock is None and not login.unix_socket:
+                sock = _dial(host, port, arguments["connect_timeout"])
             connection.connect(sock)
         except (pymysql.err.MySQLError, OSError, RuntimeError) as error:
             kind, text = _kind_of(error), _text(error)

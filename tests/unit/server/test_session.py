@@ -70,9 +70,10 @@ class Connection:
         self.statements: list[tuple[str, Any]] = []
         self.open = True
         self.forced = 0
+        self.dialled: Any = None
 
-    def connect(self) -> None:
-        """Nothing is left to do."""
+    def connect(self, dialled: Any) -> None:
+        self.dialled = dialled
 
     def cursor(self) -> Cursor:
         return Cursor(self)
@@ -109,6 +110,7 @@ class Connect:
 def connect(monkeypatch: pytest.MonkeyPatch) -> Connect:
     stand_in = Connect()
     monkeypatch.setattr(pymysql, "connect", stand_in)
+    monkeypatch.setattr(sessions, "_dial", lambda host, port, within: f"{host}:{port}")
     return stand_in
 
 
@@ -265,6 +267,24 @@ def test_a_server_that_is_none_of_ours_says_so_in_its_greeting(version: str, kin
         thread.join()
     assert caught.value.kind == kind
     assert says in caught.value.message
+
+
+def test_a_connection_that_met_itself_is_nobodys_answer_and_leaves_the_port_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    met = socket.socket()
+    met.bind(("127.0.0.1", 0))
+    port = met.getsockname()[1]
+    met.connect(("127.0.0.1", port))
+    assert met.getsockname() == met.getpeername(), "what the kernel does by chance is done on purpose here"
+    monkeypatch.setattr(socket, "create_connection", lambda *_arguments, **_more: met)
+    began = time.monotonic()
+    with pytest.raises(ConnectFailed) as caught:
+        Session.connect("db1", "127.0.0.1", port, LOGIN, within=5.0)
+    assert caught.value.kind == "refused"
+    assert time.monotonic() - began < 1.0, "nobody is going to greet"
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", port))  # as mysqld does, and fails while a TIME_WAIT is left
 
 
 def test_without_pymysql_a_person_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

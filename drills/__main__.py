@@ -1,0 +1,76 @@
+"""``python -m drills matrix`` and ``python -m drills soak``: see --help and README.md."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import sys
+from collections.abc import Sequence
+
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
+
+from benchmarks.cluster import Cluster
+from benchmarks.errors import BenchmarkError
+from benchmarks.progress import say
+from drills import matrix, soak
+from drills.errors import DrillError
+from drills.scenarios import BY_NAME, GATE, SCENARIOS
+from drills.steps import MANAGER, PROCEDURE
+from lab.errors import LabError
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m drills", description="Faults on purpose, and what came of them.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    one = commands.add_parser("matrix", help="each scenario, as often as asked")
+    one.add_argument("names", nargs="*", metavar="SCENARIO", help="which ones; all without a name")
+    one.add_argument("--gate", action="store_true", help=f"the {len(GATE)} that a release may not fail")
+    one.add_argument("--repeat", type=int, default=1, metavar="N", help="runs of each (default 1)")
+    one.add_argument("--run-seed", type=int, help="replay one run of one scenario")
+    two = commands.add_parser("soak", help="at random, until the time is up or something is violated")
+    two.add_argument("--minutes", type=float, default=30.0, help="default 30")
+    two.add_argument("--round-seed", type=int, help="replay one round")
+    for command in (one, two):
+        command.add_argument("--seed", type=int, help="of the session; chosen and printed without it")
+        command.add_argument(
+            "--driver", choices=("", MANAGER, PROCEDURE), default="", help="default: manager if it runs"
+        )
+    commands.add_parser("list", help="what there is")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    top = parser()
+    options = top.parse_args(arguments)
+    if options.command == "list":
+        for one in SCENARIOS:
+            print(f"{one.number:3} {one.name:34} {'gate' if one.gate else '    '} {one.description}")
+        return 0
+    if options.command == "matrix":
+        unknown = [name for name in options.names if name not in BY_NAME]
+        if unknown:
+            top.error(f"there is no {', '.join(unknown)}; see: python -m drills list")
+        if options.repeat < 1:
+            top.error("--repeat: at least 1")
+        if options.run_seed is not None and len(options.names) != 1:
+            top.error("--run-seed replays one scenario: name it")
+    seed = random.SystemRandom().randrange(1 << 32) if options.seed is None else options.seed
+    # A run that is told to end puts everything back, as on Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        cluster = Cluster.open()
+        if options.command == "soak":
+            return soak.run(cluster, options.minutes, seed, options.driver, options.round_seed)
+        chosen = [BY_NAME[name] for name in options.names] or list(GATE if options.gate else SCENARIOS)
+        return matrix.run(cluster, chosen, options.repeat, seed, options.driver, options.run_seed)
+    except (BenchmarkError, DrillError, HaError, LabError) as error:
+        say(f"{type(error).__name__}: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("interrupted; the faults are healed, the next session mends the cluster")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""After a run: what only one server has is archived, then everybody follows again.
+
+The same as playbooks/tasks/bring_back.yml, in this process.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology.diagnose import LOSSLESS
+
+from benchmarks.cluster import Cluster
+from benchmarks.errors import BenchmarkError
+from drills.errors import DrillError
+
+WITHIN = 150.0
+_LOOK_AGAIN = 0.3
+LIBRARY = "/usr/lib/lossless-mysql-ha"
+ARCHIVES = "/var/lib/lossless-mysql-ha/archive"
+_PROGRAM = """
+import json, socket, sys, time
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.archive import Request, archive
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.gtid import GtidSet
+asked = json.loads(sys.argv[1])
+request = Request(GtidSet.parse(asked["gtids"]), index="/var/lib/mysql/binlog.index", directory=asked["directory"],
+                  cluster=asked["cluster"])
+print(archive(request, apply=True, now=time.time(), host=socket.gethostname()).path)
+"""
+
+
+@dataclass(frozen=True)
+class Returned:
+    """``errant`` and ``archives`` by server. An archive: {path, manifest}; the manifest is what stands in its file."""
+
+    primary: str
+    primary_uuid: str
+    errant: Mapping[str, str] = field(default_factory=dict)
+    archives: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def of(self, server: str) -> dict[str, Any]:
+        """How that server came back, as the drill's document has it."""
+        if server in self.errant:
+            how = "archived and cloned"
+            return {"how": how, "errant": self.errant[server], "archive": self.archives.get(server)}
+        return {"how": "auto-position", "errant": "", "archive": None}
+
+
+def bring_back(cluster: Cluster) -> Returned:
+    """:raises DrillError: the cluster is not lossless again within WITHIN seconds."""
+    ends = time.monotonic() + WITHIN
+    why = "nobody answered"
+    errant: dict[str, str] = {}
+    paths: dict[str, str] = {}
+    while time.monotonic() < ends:
+        try:
+            observation, diagnosis = cluster.look()
+            silent = sorted(set(observation.answers) - set(observation.states))
+            if silent:
+                why = f"{', '.join(silent)} did not answer"
+            elif diagnosis.verdict == LOSSLESS and diagnosis.primary and cluster.reached(diagnosis.primary):
+                manifests = {server: _manifest(cluster, server, path) for server, path in paths.items()}
+                return Returned(diagnosis.primary, diagnosis.primary_uuid, errant, manifests)
+            else:
+                why = f"{diagnosis.verdict}: {'; '.join(diagnosis.reasons)}"
+                for server, gtids in diagnosis.errant.items():
+                    errant[server] = str(gtids)
+                    paths[server] = archive(cluster, server, str(gtids))
+                cluster.converge(frozenset(diagnosis.errant))
+        except (HaError, BenchmarkError) as error:
+            why = str(error)
+        time.sleep(_LOOK_AGAIN)
+    raise DrillError(f"the cluster is not lossless after {WITHIN:g} s: {why}")
+
+
+def archive(cluster: Cluster, server: str, gtids: str) -> str:
+    """Take these transactions out of that server's binary log; returns where they are kept, on its host.
+
+    :raises LabError: not done.
+    """
+    asked = json.dumps({"gtids": gtids, "directory": ARCHIVES, "cluster": cluster.access.cluster})
+    command = ("env", f"PYTHONPATH={LIBRARY}", "python3", "-c", _PROGRAM, asked)
+    return cluster.hosts.run(server, *command).splitlines()[-1]
+
+
+def _manifest(cluster: Cluster, server: str, path: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(cluster.hosts.run(server, "cat", f"{path}/manifest.json"))
+    found.pop("transactions", None)
+    return {"path": path, "manifest": found}

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rounds at random: each can be carried out and replayed, and expects what arithmetic says."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from drills import soak
+from drills.steps import EITHER, FAIL_OVER, NOTHING, PRIMARY, REFUSE, Expect, Heal, Inject
+from tests.unit.drills_matrix.conftest import found
+from tests.unit.drills_matrix.test_scenarios import problems
+
+
+@settings(max_examples=300)
+@given(some.integers(0, 2**32))
+def test_every_round_can_be_carried_out_and_replayed(seed: int) -> None:
+    scenario = soak.draw(seed, "soak-1")
+    assert scenario == soak.draw(seed, "soak-1")
+    assert problems(scenario) == []
+    replicas = [step.on for step in scenario.steps if isinstance(step, Inject) and step.on != PRIMARY]
+    assert len(replicas) == len(set(replicas)), "a second fault on a host that is gone could not be made"
+    for index, step in enumerate(scenario.steps):
+        if isinstance(step, Heal):
+            assert any(
+                isinstance(one, Inject) and (one.fault, one.on) == (step.fault, step.on)
+                for one in scenario.steps[:index]
+            )
+
+
+def test_everything_that_may_be_drawn_is_drawn() -> None:
+    drawn = Counter(
+        step.fault for seed in range(400) for step in soak.draw(seed, "x").steps if isinstance(step, Inject)
+    )
+    assert set(drawn) == {one.fault for one in (*soak.DEATHS, *soak.TROUBLES)}
+    outcomes = Counter(
+        step.outcome for seed in range(400) for step in soak.draw(seed, "x").steps if isinstance(step, Expect)
+    )
+    assert set(outcomes) == {FAIL_OVER, REFUSE, EITHER, NOTHING}
+    assert outcomes[EITHER] < 250, "a round that accepts everything shows the invariants alone"
+
+
+KILL, LOST, UNSURE, HARMLESS = (
+    soak.DEATHS[0],
+    soak.Choice("hang", soak.REPLICAS, fatal=True),
+    soak.Choice("cut", unsure=True),
+    soak.Choice("local_clients"),
+)
+
+
+@pytest.mark.parametrize(
+    ("troubles", "death", "wanted"),
+    [
+        ((), KILL, FAIL_OVER),
+        ((HARMLESS,), KILL, FAIL_OVER),
+        ((UNSURE,), KILL, EITHER),
+        ((LOST,), KILL, REFUSE),
+        ((LOST, UNSURE), KILL, REFUSE),
+        ((LOST,), None, NOTHING),
+        ((UNSURE,), None, NOTHING),
+        ((soak.Choice("replication_cut", unsure=True),), None, EITHER),
+    ],
+)
+def test_what_has_to_come_of_it(troubles: tuple[soak.Choice, ...], death: soak.Choice | None, wanted: str) -> None:
+    assert soak.expected(troubles, death) == wanted
+
+
+def test_the_document_names_the_violation() -> None:
+    good, bad = found(description="hang"), found(description="cut", violations=["lost"], lost=1)
+    said = soak.document([good, bad], 5, "procedure")
+    assert (said["rounds"], said["lost"], said["seed"]) == (2, 1, 5)
+    assert said["violations"] == [bad]
