@@ -189,10 +189,6 @@ class _Link:
         self.attempt_at = 0.0
         self.turn = 0
 
-    @property
-    def secure(self) -> bool:
-        return isinstance(self.sock, ssl.SSLSocket)
-
 
 class Links:
     """All connections. For one thread, but for ``wake``. ``log_in`` is an argument for tests."""
@@ -262,9 +258,6 @@ class Links:
         else:
             self._finish(opened, now)
         return True
-
-    def asking(self, cluster: str) -> bool:
-        return cluster in self._open
 
     def poll(self, until: float) -> list[Event]:
         """Wait for something to happen, at most until then, and deal with it. Returns what the owner has to know."""

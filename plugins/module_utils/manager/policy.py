@@ -9,7 +9,7 @@ never had any.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Mapping, Optional, Sequence, Union
+from typing import Optional, Sequence, Union
 
 from . import verdict as verdicts
 from .verdict import Verdict
@@ -264,7 +264,3 @@ def _later(same: Sequence[Attempt], now: float) -> Optional[Decision]:
 def _before(now: float, until: float, longest: float) -> bool:
     """Whether that time is still to come. A clock that was set back does not make it longer than it is."""
     return until - longest <= now < until
-
-
-def as_pause(values: Optional[Mapping[str, Any]]) -> Optional[Pause]:
-    return Pause(**values) if values else None

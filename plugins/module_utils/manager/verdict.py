@@ -135,8 +135,6 @@ class Watched:
     marks: Mapping[str, Mark] = dataclasses.field(default_factory=dict)
     term: Optional[TermRow] = None
     attached: frozenset[str] = frozenset()
-    good_at: float = -math.inf
-    ticks: int = 0
     late: bool = False
     asked_at: float = -math.inf
     suspected: str = ""
@@ -181,12 +179,10 @@ def note(watched: Watched, tick: Tick) -> Watched:
         watched,
         marks=marks,
         term=term,
-        ticks=watched.ticks + 1,
         late=late,
         asked_at=tick.asked_at,
         suspected="" if late or changed else watched.suspected,
         attached=frozenset() if changed else watched.attached,
-        good_at=-math.inf if changed else watched.good_at,
     )
     primary = primary_of(result)
     if term is not None and primary and isinstance(marks[primary].answer, Sample):
@@ -195,7 +191,7 @@ def note(watched: Watched, tick: Tick) -> Watched:
             for name, mark in marks.items()
             if isinstance(mark.answer, Sample) and mark.answer.attached_to(term.primary_uuid)
         )
-        result = dataclasses.replace(result, attached=attached, good_at=tick.asked_at)
+        result = dataclasses.replace(result, attached=attached)
     return result
 
 
