@@ -126,9 +126,7 @@ def _changed(old: Seen, new: Seen) -> bool:
     return dataclasses.replace(old, **aside) != dataclasses.replace(new, **aside)
 
 
-def opener(
-    name: str, host: str, port: int, login: Login, within: float, settings: Mapping[str, Any] = SETTINGS
-) -> Open:
+def opener(name: str, host: str, port: int, login: Login, within: float, settings: Mapping[str, Any]) -> Open:
     """How the threads connect."""
     return lambda: Session.connect(name, host, port, login, within=within, settings=settings)
 

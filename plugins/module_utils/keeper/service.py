@@ -167,14 +167,14 @@ def run(settings: config.Config) -> None:
     timing = settings.timing
     observer = heartbeat.Observer(
         notes,
-        _opener(settings, settings.statement_deadline),
+        _opener(settings, settings.statement_deadline, heartbeat.SETTINGS),
         clock,
         tick=timing.tick,
         deadline=settings.statement_deadline,
     )
     beater = heartbeat.Beater(
         notes,
-        _opener(settings, settings.statement_deadline),
+        _opener(settings, settings.statement_deadline, heartbeat.SETTINGS),
         clock,
         interval=timing.heartbeat_interval,
         deadline=settings.heartbeat_deadline,
@@ -217,9 +217,7 @@ def _start_fencing(settings: config.Config, orders: fencing.Orders) -> None:
     fencing.Asker(orders, settings.peer_login, clock, deadline=deadline).start()
 
 
-def _opener(
-    settings: config.Config, within: float, variables: Mapping[str, Any] = heartbeat.SETTINGS
-) -> heartbeat.Open:
+def _opener(settings: config.Config, within: float, variables: Mapping[str, Any]) -> heartbeat.Open:
     name = settings.host or settings.login.unix_socket
     return heartbeat.opener(name, settings.host, settings.port, settings.login, within, variables)
 
