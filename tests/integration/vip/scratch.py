@@ -151,6 +151,8 @@ class Host:
             *("run", "-d", "--init", "--name", self.container, "--hostname", self.name, "--network", NAME),
             *("--ip", self.address, "--ip6", str(V6[10 + self.number]), "--tmpfs", "/run", "-v", "/var/lib/mysql"),
             *("--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW", "--cap-add", "SYS_NICE"),
+            # A database host does not forward. Where it does, what comes for an address that has left finds its way.
+            *("--sysctl", "net.ipv4.ip_forward=0", "--sysctl", "net.ipv6.conf.all.forwarding=0"),
             *("-v", f"{CHECKOUT / 'plugins'}:{LIBRARY}/ansible_collections/lossless/mysql_ha/plugins:ro"),
             *("--entrypoint", "tail", image(), "-f", "/dev/null"),
         )
