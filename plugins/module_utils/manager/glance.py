@@ -90,7 +90,7 @@ def look(name: str, cluster: Fields, now: float) -> Look:
     open_recovery = recovery if is_open(recovery) else {}
     stale = age(cluster.get("updated_at"), now)
     old = stale is not None and stale > NOT_LOOKED_AT_S
-    silent = silent_members(cluster)
+    silent, loose = silent_members(cluster), loose_members(cluster)
     why: list[str] = []
     if old and stale is not None:
         why.append(f"The manager has not looked at it for {seconds(stale)}: what stands here may be history.")
@@ -109,9 +109,12 @@ def look(name: str, cluster: Fields, now: float) -> Look:
         level = NOTICE
     elif is_held(cluster):
         level = QUIET
-    elif silent:
+    elif silent or loose:
         level = NOTICE
+    if silent and level == NOTICE:
         why.append(f"No answer from {', '.join(silent)}.")
+    if loose and level == NOTICE:
+        why.append(f"{', '.join(loose)} {'does' if len(loose) == 1 else 'do'} not follow the primary: run site.yml.")
     return Look(
         level,
         said(verdict),
@@ -193,6 +196,15 @@ def holds(cluster: Fields) -> tuple[str, ...]:
 
 def silent_members(cluster: Fields) -> tuple[str, ...]:
     return tuple(name for name, member in members(cluster) if not answers(member))
+
+
+def loose_members(cluster: Fields) -> tuple[str, ...]:
+    """Who answers and is not attached to the primary: it acknowledges nothing, and the next failover may need it."""
+    primary = cluster.get("primary")
+    if not primary:
+        return ()
+    others = [(name, member) for name, member in members(cluster) if name != primary and answers(member)]
+    return tuple(name for name, member in others if link(member, cluster)[0] != "on")
 
 
 def answers(member: Fields) -> bool:

@@ -272,14 +272,15 @@ def _topology(found: glance.Fields) -> str:
             continue
         kind, words = glance.link(member, found)
         wire = f'<span class="wire {kind}"><i></i><small>{text(words)}</small></span>'
-        others.append(f"<li>{wire}{_node(name, member, 'replica')}</li>")
+        others.append(f"<li>{wire}{_node(name, member, 'replica', kind == 'on')}</li>")
     right = f'<ul class="replicas">{"".join(others)}</ul>' if others else '<p class="soft">no replica</p>'
     return f'<div class="topology">{left}{right}</div>'
 
 
-def _node(name: str, member: glance.Fields, role: str) -> str:
+def _node(name: str, member: glance.Fields, role: str, attached: bool = True) -> str:
     """One server: who, where, what it answered, how far behind."""
     up = glance.answers(member)
+    state = "person" if not up else "well" if attached else "notice"
     where = " / ".join(text(part) for part in (member.get("city"), member.get("zone")) if part)
     writable = {True: "writable", False: "read-only"}.get(member.get("writable"), "") if up else ""  # type: ignore[arg-type]
     answer = "" if up else str(member.get("answer") or "no answer").replace("_", " ")
@@ -291,7 +292,7 @@ def _node(name: str, member: glance.Fields, role: str) -> str:
     message = f'<small class="message">{text(member.get("message"))}</small>' if member.get("message") else ""
     return (
         f'<div class="node {role}{"" if up else " gone"}">'
-        f"<b>{_sign('well' if up else 'person')}{text(name)}</b>"
+        f"<b>{_sign(state)}{text(name)}</b>"
         f"<small><span>{role if role == 'primary' else ''}</span> {text(member.get('address'))}</small>"
         f"<small>{' &middot; '.join([*([where] if where else []), *words])}</small>{message}</div>"
     )

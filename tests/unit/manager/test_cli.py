@@ -98,6 +98,7 @@ x refused  primary dead or isolated for 10 min, no action: held  term 4  n 2  k 
       db2  attached     read-only 5 min behind  one/b
   x   db3  follows db2  read-only 0.2 s behind  one/c  follows db2, which is not the primary
     why  The heartbeat row of db1 shows that its disk is full.
+         db3 does not follow the primary: run site.yml.
 
 = paused  healthy for 3 d, paused  term 4  n 2  k 1
     db1    primary   writable                one/a

@@ -54,6 +54,8 @@ SEEN = {"by": "anna", "at": NOW}
         (cluster(last_recovery=recovery(trigger="switchover")), "well"),
         (cluster(last_recovery=refused(acknowledged=SEEN)), "well"),
         (cluster(members={"db1": member(1), "db2": member(2, "db1", answer="timed_out")}), "notice"),
+        (cluster(members={"db1": member(1), "db2": member(2, "db1", receiver="")}), "notice"),
+        (cluster(members={"db1": member(1), "db2": member(2, "db3")}), "notice"),
         ({}, "notice"),
     ],
 )
