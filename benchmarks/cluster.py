@@ -18,13 +18,18 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.proc
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.situation import Wish
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import Session
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import Observation, ServerState
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology.diagnose import LOSSLESS, Diagnosis, diagnose
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology.diagnose import (
+    LOSSLESS,
+    WRITABLE_STRANGER,
+    Diagnosis,
+    diagnose,
+)
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology.observe import Members
 
 from benchmarks import access, keeper, writer
 from benchmarks.access import Access
 from benchmarks.errors import BenchmarkError
-from benchmarks.hosts import Hosts
+from benchmarks.hosts import KILLED, Hosts
 from benchmarks.paths import WORK
 
 MEND_SECONDS = 180.0
@@ -103,6 +108,7 @@ class Cluster:
                 if diagnosis.verdict == LOSSLESS and diagnosis.primary and self.reached(diagnosis.primary):
                     return
                 why = f"{diagnosis.verdict}: {'; '.join(diagnosis.reasons)}"
+                self.fence_strangers(diagnosis)
                 self._acknowledge_as_deployed(observation)
                 self.converge(frozenset(diagnosis.errant))
             except HaError as error:
@@ -110,6 +116,13 @@ class Cluster:
             if time.monotonic() > ends:
                 raise BenchmarkError(f"the cluster is not lossless after {MEND_SECONDS:g} s: {why}")
             time.sleep(_LOOK_AGAIN)
+
+    def fence_strangers(self, diagnosis: Diagnosis) -> None:
+        """A deposed primary that woke up takes writes, which nobody acknowledges: killed, it comes back read-only."""
+        for name, server in diagnosis.servers.items():
+            if server.verdict == WRITABLE_STRANGER:
+                self.hosts.kill(name)
+                self.hosts.heal(name, KILLED)
 
     def converge(self, expendable: frozenset[str]) -> None:
         """Everybody follows and acknowledges again.

@@ -5,7 +5,6 @@ benchmarks use (``benchmarks/``); what a run showed is judged by the drill's own
 See ``README.md`` beside this file.
 """
 
-import benchmarks as _benchmarks  # makes the collection importable
+import benchmarks  # makes the collection importable
 
-__all__: list[str] = []
-_ = _benchmarks
+__all__ = ["benchmarks"]

@@ -30,7 +30,7 @@ def run(
             one_seed = plan.seed_of(seed, scenario.name, number) if run_seed is None else run_seed
             drawn = plan.draw(scenario, one_seed, driver=driver.name, number=number, runs=repeat)
             found = Run(cluster, driver, drawn, RESULTS / f"{scenario.name}-{number + 1}").go()
-            tell(found)
+            tell(found, again=f"make drills SCENARIO={scenario.name} RUN_SEED={one_seed}")
             results.append(found)
             found_so_far = report.document(
                 results,

@@ -67,6 +67,7 @@ def bring_back(cluster: Cluster) -> Returned:
                 return Returned(diagnosis.primary, diagnosis.primary_uuid, errant, manifests)
             else:
                 why = f"{diagnosis.verdict}: {'; '.join(diagnosis.reasons)}"
+                cluster.fence_strangers(diagnosis)
                 for server, gtids in diagnosis.errant.items():
                     errant[server] = str(gtids)
                     paths[server] = archive(cluster, server, str(gtids))

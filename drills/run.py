@@ -14,6 +14,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state imp
 
 from benchmarks.cluster import Cluster
 from benchmarks.errors import BenchmarkError
+from benchmarks.hosts import KILLED
 from benchmarks.machine import Watch
 from benchmarks.program import Program
 from benchmarks.progress import say
@@ -50,7 +51,7 @@ LEAST_BEFORE = 200
 LOAD = {"connections": 6, "fresh_connections": 2, "pause_ms": 15, "read_timeout": 3.0}
 ADDRESS_BOUND_MS = 3500
 """Two holders at most for so long: the lease, and two seconds where only the kernel ends it (roles/vip)."""
-FENCE, CLIENTS = "mysqld_kill_no_restart", "local_clients"
+FENCE, CLIENTS = KILLED, "local_clients"
 _LOOK_EVERY = 0.1
 TROUBLE = (BenchmarkError, DrillError, HaError, LabError)
 
@@ -378,8 +379,8 @@ def result(plan: Plan, seen: list[Seen], report: Mapping[str, Any]) -> dict[str,
     }
 
 
-def tell(found: Mapping[str, Any]) -> None:
-    """One line for a person who waits; everything needed to replay it when something was violated."""
+def tell(found: Mapping[str, Any], again: str) -> None:
+    """One line for a person who waits; when something was violated, what, and the command that replays it."""
     outage = "-" if found["outage_ms"] is None else f"{found['outage_ms']:.0f} ms"
     word = "VIOLATION" if found["violations"] else "pass"
     say(
@@ -389,7 +390,4 @@ def tell(found: Mapping[str, Any]) -> None:
     if found["violations"]:
         for reason in found["violations"]:
             say(f"    {reason}")
-        say(
-            f"    kept in {found['directory']}; again: make drills SCENARIO={found['scenario']}"
-            f" RUN_SEED={found['seed']} DRIVER={found['driver']}"
-        )
+        say(f"    kept in {found['directory']}; again: {again} DRIVER={found['driver']}")

@@ -146,12 +146,11 @@ def run(cluster: Cluster, minutes: float, seed: int, wanted: str, round_seed: in
         say(f"round {number}: {scenario.description}")
         drawn = plan.draw(scenario, one_seed, driver=driver.name)
         found = Run(cluster, driver, drawn, RESULTS / scenario.name).go()
-        tell(found)
+        tell(found, again=f"make soak ROUND_SEED={one_seed}")
         results.append({**found, "description": scenario.description})
         drill_common.write_file(str(RESULTS / "soak.json"), json.dumps(document(results, seed, driver.name)) + "\n")
         if found["violations"]:
             say(f"the plan, in full: {drawn}")
-            say(f"again: make soak ROUND_SEED={one_seed} DRIVER={driver.name}")
             return 1
         shutil.rmtree(RESULTS / scenario.name)
         if round_seed is not None or time.monotonic() - began > minutes * 60:

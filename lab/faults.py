@@ -141,9 +141,14 @@ def mysqld_kill_no_restart(target: Target) -> None:
     _running_pid(target)
     target.run("sh", "-c", f"mkdir -p {DROP_INS} && printf '[Service]\\nRestart=no\\n' >{NO_RESTART}")
     target.run("systemctl", "daemon-reload")
-    restart = target.run("systemctl", "show", "-P", "Restart", UNIT)
-    if restart != "no":
-        raise LabError(f"{UNIT} on {target.host} still has Restart={restart}: a drop-in later than {NO_RESTART}?")
+    # Right after the reload systemd may answer with nothing.
+    wait_until(
+        lambda: target.run("systemctl", "show", "-P", "Restart", UNIT) == "no",
+        deadline=EFFECT_SECONDS,
+        what=f"Restart=no of {UNIT} on {target.host}",
+        hint=f"a drop-in later than {NO_RESTART}?",
+        every=0.1,
+    )
     _kill(target)
 
 
