@@ -244,7 +244,9 @@ class Manager:
             return False
 
     def _ask(self, *command: str) -> Any:
-        return json.loads(self._cluster.hosts.run(CONTROL_HOST, "mysql-ha", "--json", *command))
+        # Exit status 1 is an answer: a cluster needs attention.
+        answered = ("sh", "-c", '"$@"; test $? -le 1', "-")
+        return json.loads(self._cluster.hosts.run(CONTROL_HOST, *answered, "mysql-ha", "--json", *command))
 
     def _history(self) -> list[dict[str, Any]]:
         found = self._ask("history", self._cluster.access.cluster, "--limit", "50")
