@@ -40,9 +40,12 @@ class Hosts:
         for name in self.lab.config.db_names:
             self.heal(name, KILLED)
 
-    def run(self, name: str, *command: str) -> str:
-        """Run a command on a host; returns what it said."""
-        return hosts.execute(hosts.container(self.lab.client, self.lab.config, name), list(command))
+    def run(self, name: str, *command: str, check: bool = True) -> str:
+        """Run a command on a host; returns what it said.
+
+        :raises LabError: with ``check``, when it failed.
+        """
+        return hosts.execute(hosts.container(self.lab.client, self.lab.config, name), list(command), check=check)
 
     def runs(self, name: str) -> bool:
         """Whether the host itself runs: neither gone nor frozen."""

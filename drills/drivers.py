@@ -244,13 +244,15 @@ class Manager:
             return False
 
     def _ask(self, *command: str) -> Any:
-        # Exit status 1 is an answer: a cluster needs attention.
-        answered = ("sh", "-c", '"$@"; test $? -le 1', "-")
-        return json.loads(self._cluster.hosts.run(CONTROL_HOST, *answered, "mysql-ha", "--json", *command))
+        """:raises DrillError: no answer. The exit status says no more than that a cluster needs attention."""
+        text = self._cluster.hosts.run(CONTROL_HOST, "mysql-ha", "--json", *command, check=False)
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise DrillError(f"mysql-ha {' '.join(command)}: {text[-300:]}") from error
 
     def _history(self) -> list[dict[str, Any]]:
-        found = self._ask("history", self._cluster.access.cluster, "--limit", "50")
-        return list(found["recoveries"] if isinstance(found, dict) else found)
+        return list(self._ask("history", self._cluster.access.cluster, "--limit", "50")["recoveries"])
 
     def ready(self, act: Act) -> None:
         """Whatever an earlier run left must not hold it back."""
@@ -277,8 +279,10 @@ class Manager:
 
     def _switch(self) -> None:
         try:
-            self._ask("switchover", self._cluster.access.cluster, "--by", "drills")
-        except LabError as error:
+            said = self._ask("switchover", self._cluster.access.cluster, "--by", "drills")
+            if said.get("outcome") != "promoted":
+                self._refused.append("; ".join(said.get("refusal") or ["refused"]))
+        except DrillError as error:
             self._refused.append(str(error))
 
     def _drop_in(self, text: str) -> None:
@@ -331,7 +335,12 @@ class Manager:
     def _watched(self, ends: float, awaited: str, said: list[str]) -> Done:
         new: list[dict[str, Any]] = []
         while time.monotonic() < ends:
-            new = [e for e in self._history() if e["id"] not in self._known and e["outcome"] != "running"]
+            try:
+                history = self._history()
+            except DrillError:  # it is starting again
+                time.sleep(_LOOK_EVERY)
+                continue
+            new = [e for e in history if e["id"] not in self._known and e["outcome"] != "running"]
             promoted = [entry for entry in new if entry["outcome"] == "promoted"]
             if promoted and awaited != NOTHING:
                 return Done(FAIL_OVER, self._report(promoted[0]), (), len(promoted), tuple(said + _told(new)))
@@ -345,7 +354,7 @@ class Manager:
         if new or self._refused:
             sentences = [text for entry in new for text in entry["refusal"]] + self._refused
             return Done(REFUSE, {}, tuple({"message": text} for text in sentences or said), 0, tuple(said))
-        seen = self._ask("status", self._cluster.access.cluster)["clusters"][self._cluster.access.cluster]
+        seen = self._ask("status")["clusters"][self._cluster.access.cluster]
         told = f"the manager did nothing; its verdict is {seen['verdict']}: {'; '.join(seen['reasons'])}"
         return Done(NOTHING, {}, ({"message": told},), 0, (told,))
 

@@ -16,7 +16,8 @@ Finding = findings.Finding
 
 LEAST_SEEN = 0.8
 """Share of the samples before the first fault in which the primary has to be seen writable: the observer works."""
-LIMITS = findings.Limits(acknowledgements=200, samples=50, largest_hole_ms=1500)
+LIMITS = findings.Limits(acknowledgements=200, samples=25, largest_hole_ms=1500)
+"""A refusal can be had within a second: such a run is seen for two or three."""
 WAKE_MS = 5000.0
 """How long a deposed primary that woke up, or is reachable again, may still seem writable. It can not acknowledge."""
 

@@ -301,3 +301,13 @@ def test_a_lost_host_comes_back(lab: faults.Lab, name: str) -> None:
     faults.heal(lab, "app1")
     faults.heal(lab, "app1")
     comes_back(lab, "control1", "app1")
+
+
+@pytest.mark.lab
+def test_a_host_can_miss_announcements_and_hears_them_again(lab: faults.Lab) -> None:
+    target = faults.Target(lab, "app1")
+    faults.inject(target, "announcement_lost")
+    assert faults.ANNOUNCEMENT_TABLE in target.run("nft", "list", "tables", "netdev")
+    assert " 0% packet loss" in target.run("ping", "-c", "1", "-W", "2", str(lab.where.host("control1"))), "only those"
+    faults.heal(lab, "app1", "announcement_lost")
+    assert faults.ANNOUNCEMENT_TABLE not in target.run("nft", "list", "tables", "netdev")

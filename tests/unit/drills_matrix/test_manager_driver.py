@@ -12,7 +12,6 @@ import pytest
 from drills import drivers
 from drills.drivers import Done, Manager
 from drills.steps import FAIL_OVER, KILLED, NOTHING, PLANNED, REFUSE, Act
-from lab.errors import LabError
 
 
 class Hosts:
@@ -25,7 +24,7 @@ class Hosts:
         self.commands: list[tuple[str, ...]] = []
         self.switchover: Any = {"outcome": "promoted"}
 
-    def run(self, _name: str, *command: str) -> str:
+    def run(self, _name: str, *command: str, check: bool = True) -> str:
         self.commands.append(command)
         if command[:3] == ("mysql-ha", "--json", "history"):
             now = self.histories.pop(0) if len(self.histories) > 1 else self.histories[0]
@@ -33,9 +32,7 @@ class Hosts:
         if command[:3] == ("mysql-ha", "--json", "status"):
             return json.dumps({"clusters": {"lab": {"verdict": self.verdict, "reasons": ["it answers"]}}})
         if command[:3] == ("mysql-ha", "--json", "switchover"):
-            if isinstance(self.switchover, Exception):
-                raise self.switchover  # pylint: disable=raising-bad-type
-            return json.dumps(self.switchover)
+            return self.switchover if isinstance(self.switchover, str) else json.dumps(self.switchover)
         if command[0] == "cat":
             return '{"what": "begin"}\n{"what": "end", "report": {"new_primary": "db2", "zero_loss": "proven"}}\n'
         if command[:2] == ("systemctl", "is-active"):
@@ -123,10 +120,28 @@ def test_two_promotions_are_counted(hosts: Hosts) -> None:
     assert acted(hosts, NOTHING).promotions == 2
 
 
-def test_a_refused_switchover_is_a_refusal(hosts: Hosts) -> None:
-    hosts.switchover = LabError("mysql-ha switchover: target_behind")
+@pytest.mark.parametrize(
+    "answer", ["mysql-ha: target_behind: it lags", {"outcome": "refused", "refusal": ["target_behind: it lags"]}]
+)
+def test_a_refused_switchover_is_a_refusal(hosts: Hosts, answer: Any) -> None:
+    hosts.switchover = answer
     done = acted(hosts, REFUSE, Act(PLANNED), within=5.0)
     assert done.outcome == REFUSE and "target_behind" in done.said[0]
+
+
+def test_a_manager_that_is_starting_is_asked_again(hosts: Hosts) -> None:
+    one = driver(hosts)
+    one.begin(Act())
+    answers = ["mysql-ha: nobody answers", json.dumps({"recoveries": [recovery(1, "promoted")]})]
+    ordinary = hosts.run
+
+    def run(name: str, *command: str, check: bool = True) -> str:
+        if "history" in command:
+            return answers.pop(0) if len(answers) > 1 else answers[0]
+        return ordinary(name, *command, check=check)
+
+    hosts.run = run  # type: ignore[method-assign]
+    assert one.end(5.0, FAIL_OVER).outcome == FAIL_OVER
 
 
 def test_it_is_armed_before_the_fault_killed_and_left_down(hosts: Hosts) -> None:
