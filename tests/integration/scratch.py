@@ -184,7 +184,7 @@ class Server:
 
         def put_on(cursor: Any, which: str) -> None:
             for what in (f"cert-{self.number}", f"key-{self.number}", "ca"):
-                cursor.execute(f"SET GLOBAL ssl_{what.split('-')[0]} = '/scratch/{what}{which}.pem'")
+                cursor.execute(f"SET GLOBAL ssl_{what.partition('-')[0]} = '/scratch/{what}{which}.pem'")
             cursor.execute("ALTER INSTANCE RELOAD TLS")
 
         with self.connected() as connection, connection.cursor() as cursor:

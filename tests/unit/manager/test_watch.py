@@ -359,7 +359,7 @@ def test_status_has_the_shape_that_the_face_was_promised(tmp_path: Path) -> None
         site.start()
         site.all_well()
         status = site.manager.status()
-        promised = (desk.__doc__ or "").split("``recoveries()``")[0]
+        promised = (desk.__doc__ or "").partition("``recoveries()``")[0]
         assert set(status["manager"]) == {
             "version", "host", "pid", "started_at", "now", "dry_run", "clusters", "members", "tick_s", "tick_late_s",
             "cpu_s",
