@@ -19,6 +19,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.situ
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import Session
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import Observation, ServerState
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology.diagnose import (
+    FENCED,
     LOSSLESS,
     WRITABLE_STRANGER,
     Diagnosis,
@@ -118,9 +119,10 @@ class Cluster:
             time.sleep(_LOOK_AGAIN)
 
     def fence_strangers(self, diagnosis: Diagnosis) -> None:
-        """A deposed primary that woke up takes writes, which nobody acknowledges: killed, it comes back read-only."""
+        """A deposed primary that woke up is killed, and comes back read-only: it takes writes that nobody acknowledges, or
+        its keeper has fenced it, which only a restart undoes while commits wait."""
         for name, server in diagnosis.servers.items():
-            if server.verdict == WRITABLE_STRANGER:
+            if server.verdict in (WRITABLE_STRANGER, FENCED):
                 self.hosts.kill(name)
                 self.hosts.heal(name, KILLED)
 
