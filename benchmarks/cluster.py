@@ -119,8 +119,11 @@ class Cluster:
             time.sleep(_LOOK_AGAIN)
 
     def fence_strangers(self, diagnosis: Diagnosis) -> None:
-        """A deposed primary that woke up is killed, and comes back read-only: it takes writes that nobody acknowledges, or
-        its keeper has fenced it, which only a restart undoes while commits wait."""
+        """A deposed primary that woke up is killed, and comes back read-only.
+
+        It takes writes that nobody acknowledges; or its keeper has fenced it, which only a restart undoes while commits
+        wait.
+        """
         for name, server in diagnosis.servers.items():
             if server.verdict in (WRITABLE_STRANGER, FENCED):
                 self.hosts.kill(name)
