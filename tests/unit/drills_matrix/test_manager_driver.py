@@ -79,6 +79,7 @@ def driver(hosts: Hosts, beside: Any = None) -> Manager:
 
 def acted(hosts: Hosts, awaited: str, act: Act | None = None, within: float = 0.1, beside: Any = None) -> Done:
     one = driver(hosts, beside)
+    one.ready(act or Act())
     one.begin(act or Act())
     return one.end(within, awaited)
 
@@ -94,6 +95,15 @@ def test_an_old_one_is_nobodys_answer(hosts: Hosts) -> None:
     hosts.histories = [[recovery(1, "promoted")]]
     done = acted(hosts, NOTHING)
     assert done.outcome == NOTHING and "verdict is healthy" in done.reasons[0]["message"]
+
+
+def test_what_ended_before_begin_is_called_is_an_answer(hosts: Hosts) -> None:
+    """The manager is quicker than the look at a fault: it has promoted by the time the runner goes on."""
+    one = driver(hosts)
+    one.ready(Act())
+    hosts.histories = [[recovery(1, "promoted")]]
+    one.begin(Act())
+    assert one.end(5.0, FAIL_OVER).outcome == FAIL_OVER
 
 
 def test_one_refusal_is_waited_out_where_a_promotion_is_due(hosts: Hosts) -> None:
