@@ -230,6 +230,7 @@ class Manager:
         self._cluster = cluster
         self._beside = beside
         self._two = self._armed = False
+        self._read: set[str] = set()
         self._known: set[str] = set()
         self._points: tuple[str, ...] = ()
         self._switchover: threading.Thread | None = None
@@ -255,21 +256,19 @@ class Manager:
         return list(self._ask("history", self._cluster.access.cluster, "--limit", "50")["recoveries"])
 
     def ready(self, act: Act) -> None:
-        """Whatever an earlier run left must not hold it back."""
-        history = self._history()
-        self._note_known(history)
-        for entry in history:
-            if entry["acknowledged"] is None and entry["outcome"] != "running":
+        """Whatever an earlier run left must not hold it back, and is not taken for an answer to what comes.
+
+        Looked at before the fault: a manager may have answered before ``begin``.
+        """
+        ended = [entry for entry in self._history() if entry["outcome"] != "running"]
+        self._known = {entry["id"] for entry in ended}
+        for entry in ended:
+            if entry["acknowledged"] is None:
                 self._cluster.hosts.run(CONTROL_HOST, "mysql-ha", "ack", entry["id"], "--by", "drills")
         if act.actors > 1:
             self._beside.ready(Act())
         if act.points:
             self._arm(act.points[0])
-
-    def _note_known(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """What has ended by now is no answer to a fault that is yet to be made. It acts within the second, so what it
-        does has mostly ended before ``begin`` is called."""
-        self._known = {entry["id"] for entry in history if entry["outcome"] != "running"}
 
     def begin(self, act: Act) -> None:
         if self._armed and not act.points:
@@ -308,13 +307,6 @@ class Manager:
         self._cluster.hosts.run(CONTROL_HOST, "systemctl", "restart", self.unit)
 
     def end(self, within: float, awaited: str) -> Done:
-        try:
-            return self._end(within, awaited)
-        finally:
-            if self.deployed(self._cluster):
-                self._note_known(self._history())
-
-    def _end(self, within: float, awaited: str) -> Done:
         ends = time.monotonic() + within
         said: list[str] = []
         while self._points:
@@ -346,7 +338,13 @@ class Manager:
         return Done(FAIL_OVER, other.report, (), other.promotions + own.promotions, other.said + own.said)
 
     def _watched(self, ends: float, awaited: str, said: list[str]) -> Done:
+        done = self._until(ends, awaited, said)
+        self._known.update(self._read)
+        return done
+
+    def _until(self, ends: float, awaited: str, said: list[str]) -> Done:
         new: list[dict[str, Any]] = []
+        self._read = set()
         while time.monotonic() < ends:
             try:
                 history = self._history()
@@ -354,6 +352,7 @@ class Manager:
                 time.sleep(_LOOK_EVERY)
                 continue
             new = [e for e in history if e["id"] not in self._known and e["outcome"] != "running"]
+            self._read = {entry["id"] for entry in new}
             promoted = [entry for entry in new if entry["outcome"] == "promoted"]
             if promoted and awaited != NOTHING:
                 return Done(FAIL_OVER, self._report(promoted[0]), (), len(promoted), tuple(said + _told(new)))

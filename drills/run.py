@@ -69,7 +69,6 @@ class Run:
         self._findings: list[Any] = []
         self._report: Mapping[str, Any] = {}
         self._reasons: tuple[Mapping[str, Any], ...] = ()
-        self._promoted_at = 0.0
         self._fault_at: float | None = None
         self._new = ""
         self._elected = ""

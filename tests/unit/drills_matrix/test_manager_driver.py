@@ -97,13 +97,24 @@ def test_an_old_one_is_nobodys_answer(hosts: Hosts) -> None:
     assert done.outcome == NOTHING and "verdict is healthy" in done.reasons[0]["message"]
 
 
-def test_what_ended_before_begin_is_called_is_an_answer(hosts: Hosts) -> None:
-    """The manager is quicker than the look at a fault: it has promoted by the time the runner goes on."""
+def test_a_manager_that_was_done_before_anybody_asked_is_not_missed(hosts: Hosts) -> None:
     one = driver(hosts)
     one.ready(Act())
     hosts.histories = [[recovery(1, "promoted")]]
     one.begin(Act())
     assert one.end(5.0, FAIL_OVER).outcome == FAIL_OVER
+
+
+def test_each_recovery_answers_once(hosts: Hosts) -> None:
+    one = driver(hosts)
+    one.ready(Act())
+    one.begin(Act())
+    hosts.histories = [[recovery(1, "refused", refusal=["1 of 2"])]]
+    assert one.end(5.0, REFUSE).outcome == REFUSE
+    one.begin(Act())
+    hosts.histories = [hosts.histories[0], [recovery(2, "promoted"), *hosts.histories[0]]]
+    done = one.end(5.0, FAIL_OVER)
+    assert done.outcome == FAIL_OVER and len(done.said) == 1
 
 
 def test_one_refusal_is_waited_out_where_a_promotion_is_due(hosts: Hosts) -> None:
@@ -141,6 +152,7 @@ def test_a_refused_switchover_is_a_refusal(hosts: Hosts, answer: Any) -> None:
 
 def test_a_manager_that_is_starting_is_asked_again(hosts: Hosts) -> None:
     one = driver(hosts)
+    one.ready(Act())
     one.begin(Act())
     answers = ["mysql-ha: nobody answers", json.dumps({"recoveries": [recovery(1, "promoted")]})]
     ordinary = hosts.run
