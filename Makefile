@@ -72,7 +72,7 @@ soak: deployed ## faults at random: MINUTES=30, SEED=, ROUND_SEED=, DRIVER=
 
 .PHONY: drills-ansible
 drills-ansible: lab-up ## every drill of the playbook failover_drill, and one that must fail
-	$(PYTEST) tests/drills $(PYTEST_ARGS)
+	$(PYTEST) tests/playbook_drills $(PYTEST_ARGS)
 
 .PHONY: deployed
 deployed: lab-up
