@@ -25,6 +25,8 @@ CONTROL_HOST = "control1"
 READY_SECONDS = 60.0
 PATIENCE = 5
 """Attempts without a fault point after those that were killed."""
+RETRIES, RETRY_AFTER = 2, 2.0
+"""Attempts after one that did not promote where a promotion is due, and seconds before each."""
 _LOOK_EVERY = 0.25
 _SECOND_LOOK = 5.0
 """Seconds for a manager to say what it did while another actor promoted."""
@@ -173,6 +175,19 @@ class Procedure:
         return self._answers[-1]
 
     def end(self, within: float, awaited: str) -> Done:
+        """Where a promotion is due, what was not done is tried again, as the manager tries again; the outage tells."""
+        answers: list[dict[str, Any]] = []
+        for attempt in range(RETRIES + 1):
+            self._joined(within)
+            answers += self._answers
+            done = read_answers(answers)
+            if done.outcome != REFUSE or awaited != FAIL_OVER or attempt == RETRIES:
+                break
+            time.sleep(RETRY_AFTER)
+            self.begin(Act())
+        return done
+
+    def _joined(self, within: float) -> None:
         if self._thread is None:
             raise DrillError("nothing was begun")
         self._thread.join(max(within, READY_SECONDS) + 5.0)
@@ -180,7 +195,6 @@ class Procedure:
             raise DrillError(f"the failover had not ended after {within:.0f} s")
         if self._failures:
             raise DrillError(str(self._failures[0]))
-        return read_answers(self._answers)
 
     def close(self) -> None:
         for actor in self._idle:

@@ -97,8 +97,26 @@ class Fault:
 # --- the server process ---------------------------------------------------------------------------------------------
 
 
+def _property(target: Target, name: str) -> str:
+    """What systemd says of mysqld's unit. While it reloads it may say nothing: then it is asked again."""
+    said = [""]
+
+    def answers() -> bool:
+        said[0] = target.run("systemctl", "show", "-P", name, UNIT, check=False)
+        return bool(said[0])
+
+    wait_until(
+        answers,
+        deadline=EFFECT_SECONDS,
+        what=f"{name} of {UNIT} on {target.host}",
+        hint=f"python -m lab exec {target.host} -- systemctl status mysql",
+        every=0.1,
+    )
+    return said[0]
+
+
 def _main_pid(target: Target) -> int:
-    return int(target.run("systemctl", "show", "-P", "MainPID", UNIT))
+    return int(_property(target, "MainPID"))
 
 
 def _running_pid(target: Target) -> int:
@@ -131,8 +149,7 @@ def _kill(target: Target) -> None:
 
 
 def mysqld_kill(target: Target) -> None:
-    restart = target.run("systemctl", "show", "-P", "Restart", UNIT)
-    if restart == "no":
+    if _property(target, "Restart") == "no":
         raise LabError(f"{UNIT} on {target.host} has Restart=no: use mysqld_kill_no_restart, or heal first")
     _kill(target)
 
@@ -141,14 +158,9 @@ def mysqld_kill_no_restart(target: Target) -> None:
     _running_pid(target)
     target.run("sh", "-c", f"mkdir -p {DROP_INS} && printf '[Service]\\nRestart=no\\n' >{NO_RESTART}")
     target.run("systemctl", "daemon-reload")
-    # Right after the reload systemd may answer with nothing.
-    wait_until(
-        lambda: target.run("systemctl", "show", "-P", "Restart", UNIT) == "no",
-        deadline=EFFECT_SECONDS,
-        what=f"Restart=no of {UNIT} on {target.host}",
-        hint=f"a drop-in later than {NO_RESTART}?",
-        every=0.1,
-    )
+    restart = _property(target, "Restart")
+    if restart != "no":
+        raise LabError(f"{UNIT} on {target.host} still has Restart={restart}: a drop-in later than {NO_RESTART}?")
     _kill(target)
 
 

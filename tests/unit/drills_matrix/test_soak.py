@@ -59,6 +59,7 @@ KILL, LOST, UNSURE, HARMLESS = (
         ((UNSURE,), KILL, EITHER),
         ((LOST,), KILL, REFUSE),
         ((LOST, UNSURE), KILL, REFUSE),
+        ((), soak.DEATHS[-1], EITHER),
         ((LOST,), None, NOTHING),
         ((UNSURE,), None, NOTHING),
         ((soak.Choice("replication_cut", unsure=True),), None, EITHER),
