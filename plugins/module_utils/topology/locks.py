@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from typing import Mapping, Optional, Sequence
+from typing import Mapping, Optional, Sequence, Union
 
 from ..errors import HaError
 from ..server.session import Session
@@ -54,7 +54,10 @@ class Locks:
 
     # --- taking ------------------------------------------------------------------------------------------------------
     def take(self, names: Sequence[str], required: int, *, wait: int = 0) -> list[str]:
-        """Take the lock on these members, in parallel. Those that are held already count.
+        """Take the lock on these members. Those that are held already count.
+
+        The first of them by name that answers decides: of two runs that begin at once one gets it there, and the other
+        one stops before it is in the way elsewhere. The rest is taken in parallel.
 
         :param required: how many of them it takes.
         :param wait: whole seconds to wait for each; 0 tries once.
@@ -65,7 +68,14 @@ class Locks:
         wanted = [name for name in names if name not in before]
         over = threading.Event()
         self._keep_alive()
-        outcome = self._pool.on_each(wanted, functools.partial(self._get, wait, over), within=wait + 2 * self._within)
+        outcome: dict[str, Union[str, HaError, None]] = {}
+        left = sorted(wanted)
+        while left:
+            first = left.pop(0)
+            outcome.update(self._get_on([first], wait, over))
+            if isinstance(outcome[first], str):
+                outcome.update({} if outcome[first] else self._get_on(left, wait, over))
+                break
         with self._mutex:
             # Whoever gets it later than this lets it go again.
             over.set()
@@ -95,6 +105,9 @@ class Locks:
             },
             next_step=f"Wait for the other run to end (its lock falls {LOCK_SECONDS} s after it dies), then run again.",
         )
+
+    def _get_on(self, names: Sequence[str], wait: int, over: threading.Event) -> dict[str, Union[str, HaError, None]]:
+        return self._pool.on_each(names, functools.partial(self._get, wait, over), within=wait + 2 * self._within)
 
     def _get(self, wait: int, over: threading.Event, session: Session) -> str:
         """The empty text when the lock was taken, otherwise who holds it."""

@@ -133,6 +133,39 @@ def taken(members: Optional[Members] = None, within: float = 0.5) -> Locks:
     return mine
 
 
+def test_of_two_runs_that_begin_at_once_one_gets_it(servers: dict[str, Server]) -> None:
+    """Each would have got it somewhere, and both would have been refused: they meet at the first member."""
+    for _attempt in range(20):
+        begin = threading.Barrier(2)
+        outcomes: list[str] = []
+
+        def run(names: tuple[str, ...], begin: threading.Barrier = begin, outcomes: list[str] = outcomes) -> None:
+            mine = Locks(pool(), "ledger", within=2.0)
+            begin.wait()
+            try:
+                mine.take(names, 3)
+                outcomes.append("taken")
+            except HaError as error:
+                outcomes.append(error.code)
+            begin.wait()
+            mine.release()
+
+        threads = [threading.Thread(target=run, args=(names,)) for names in (NAMES, NAMES[::-1])]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        assert sorted(outcomes) == ["locked", "taken"]
+        assert all(server.holder is None for server in servers.values())
+
+
+def test_a_member_that_does_not_answer_decides_nothing(servers: dict[str, Server]) -> None:
+    servers["db1"].refuses = True
+    mine = Locks(pool(), "ledger", within=0.5)
+    assert mine.take(NAMES, 2) == ["db2", "db3"]
+    mine.release()
+
+
 def eventually(holds: Callable[[], Any]) -> None:
     ends = time.monotonic() + 5
     while not holds():
