@@ -190,10 +190,19 @@ def require_network(links: Sequence[Link], vip: Vip) -> None:
 
 
 def stays_reachable(link: Link, vip: Vip) -> bool:
-    """Whether the interface keeps an address of that family when this one goes. Pure."""
+    """Whether the interface keeps an address of that family when this one goes. Pure.
+
+    One that has the interface's network behind it is the host's own: an address alone, as a virtual one mostly is, does
+    not take its place.
+    """
+    going = link.find(vip.address)
+    own = going is not None and going.prefix < vip.address.max_prefixlen
     return any(
-        own.address != vip.address and own.address.version == vip.address.version and not own.address.is_link_local
-        for own in link.addresses
+        other.address != vip.address
+        and other.address.version == vip.address.version
+        and not other.address.is_link_local
+        and (not own or other.prefix < vip.address.max_prefixlen)
+        for other in link.addresses
     )
 
 

@@ -242,3 +242,27 @@ def test_the_last_address_is_not_removed_by_a_slip(host: Pretended) -> None:
     )
     assert host.refused("absent", "10.0.0.11").code == "would_cut_off_host"
     assert host.ask("absent", "10.0.0.11", force=True).changed
+
+
+def link(*cidrs: str) -> address.Link:
+    own = tuple(Assigned(i.ip, i.network.prefixlen) for i in map(ipaddress.ip_interface, cidrs))
+    return address.Link("eth0", "02:42:0a:00:00:0b", True, False, own)
+
+
+@pytest.mark.parametrize(
+    ("there", "going", "stays"),
+    [
+        (("10.0.0.11/24", "10.0.0.100/32"), "10.0.0.100", True),
+        (("10.0.0.11/24", "10.0.0.100/24"), "10.0.0.100", True),
+        (("10.0.0.11/24",), "10.0.0.11", False),
+        (("10.0.0.11/24", "fd00::b/64"), "10.0.0.11", False),
+        (("10.0.0.11/24", "10.0.0.100/32"), "10.0.0.11", False),
+        (("10.0.0.11/32", "10.0.0.100/32"), "10.0.0.100", True),
+        (("fd00::b/64", "fe80::1/64", "fd00::64/128"), "fd00::b", False),
+        (("fd00::b/64", "fe80::1/64"), "fd00::b", False),
+        (("fd00::b/128", "fd00::64/128"), "fd00::64", True),
+    ],
+)
+def test_the_host_keeps_an_address_of_its_own(there: tuple[str, ...], going: str, stays: bool) -> None:
+    plain = ipaddress.ip_address(going)
+    assert address.stays_reachable(link(*there), Vip(plain, plain.max_prefixlen, "eth0")) is stays
