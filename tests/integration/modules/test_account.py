@@ -30,7 +30,7 @@ GRANTS: dict[str, dict[str, str]] = {
         "lossless_ha.*": "SELECT",
     },
     "keeper": {
-        ALL: "REPLICATION CLIENT, SERVICE_CONNECTION_ADMIN, CONNECTION_ADMIN",
+        ALL: "REPLICATION CLIENT, SERVICE_CONNECTION_ADMIN, CONNECTION_ADMIN, SYSTEM_VARIABLES_ADMIN",
         "performance_schema.*": "SELECT",
         "lossless_ha.*": "SELECT",
         "lossless_ha.heartbeat": "INSERT, UPDATE",
