@@ -135,22 +135,22 @@ def taken(members: Optional[Members] = None, within: float = 0.5) -> Locks:
 
 def test_of_two_runs_that_begin_at_once_one_gets_it(servers: dict[str, Server]) -> None:
     """Each would have got it somewhere, and both would have been refused: they meet at the first member."""
+
+    def run(names: tuple[str, ...], begin: threading.Barrier, outcomes: list[str]) -> None:
+        mine = Locks(pool(), "ledger", within=2.0)
+        begin.wait()
+        try:
+            mine.take(names, 3)
+            outcomes.append("taken")
+        except HaError as error:
+            outcomes.append(error.code)
+        begin.wait()
+        mine.release()
+
     for _attempt in range(20):
         begin = threading.Barrier(2)
         outcomes: list[str] = []
-
-        def run(names: tuple[str, ...], begin: threading.Barrier = begin, outcomes: list[str] = outcomes) -> None:
-            mine = Locks(pool(), "ledger", within=2.0)
-            begin.wait()
-            try:
-                mine.take(names, 3)
-                outcomes.append("taken")
-            except HaError as error:
-                outcomes.append(error.code)
-            begin.wait()
-            mine.release()
-
-        threads = [threading.Thread(target=run, args=(names,)) for names in (NAMES, NAMES[::-1])]
+        threads = [threading.Thread(target=run, args=(names, begin, outcomes)) for names in (NAMES, NAMES[::-1])]
         for thread in threads:
             thread.start()
         for thread in threads:
