@@ -267,7 +267,14 @@ class Manager:
             raise DrillError(f"mysql-ha {' '.join(command)}: {text[-300:]}") from error
 
     def _history(self) -> list[dict[str, Any]]:
-        return list(self._ask("history", self._cluster.access.cluster, "--limit", "50")["recoveries"])
+        return list(self._answer("recoveries", "history", self._cluster.access.cluster, "--limit", "50"))
+
+    def _answer(self, key: str, *command: str) -> Any:
+        """:raises DrillError: no answer, or one that says why there is none: it is just starting."""
+        said = self._ask(*command)
+        if key not in said:
+            raise DrillError(f"mysql-ha {' '.join(command)}: {said.get('message') or said}")
+        return said[key]
 
     def ready(self, act: Act) -> None:
         """Whatever an earlier run left must not hold it back, and is not taken for an answer to what comes.
@@ -380,7 +387,7 @@ class Manager:
         if new or self._refused:
             sentences = [text for entry in new for text in entry["refusal"]] + self._refused
             return Done(REFUSE, {}, tuple({"message": text} for text in sentences or said), 0, tuple(said))
-        seen = self._ask("status")["clusters"][self._cluster.access.cluster]
+        seen = self._answer("clusters", "status")[self._cluster.access.cluster]
         told = f"the manager did nothing; its verdict is {seen['verdict']}: {'; '.join(seen['reasons'])}"
         return Done(NOTHING, {}, ({"message": told},), 0, (told,))
 

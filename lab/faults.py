@@ -285,7 +285,20 @@ def _block_from(receiver: Target, sender: Target) -> None:
 
 
 def _dropped(receiver: Target) -> int:
-    words = receiver.run("nft", "list", "chain", "netdev", CUT_TABLE, "arriving").split()
+    """How many packets the cut has stopped. What a command in a container says may be lost: then it is asked again."""
+    words: list[str] = []
+
+    def answers() -> bool:
+        words[:] = receiver.run("nft", "list", "chain", "netdev", CUT_TABLE, "arriving").split()
+        return "packets" in words
+
+    wait_until(
+        answers,
+        deadline=EFFECT_SECONDS,
+        what=f"the chain of the cut on {receiver.host}",
+        hint=f"python -m lab exec {receiver.host} -- nft list ruleset",
+        every=0.1,
+    )
     return int(words[words.index("packets") + 1])
 
 

@@ -24,6 +24,7 @@ PHASES = (
     "drain",
     "acknowledgers",
     "arm",
+    "fence",
     "open",
     "term",
     "demote",

@@ -23,6 +23,7 @@ from ..server.session import Session, StatementFailed, identifier
 from ..server.state import Member, Observation, ServerState, TermRow
 from ..topology.locks import KEEP_EVERY, Locks
 from ..topology.observe import Members, in_parallel
+from . import fence
 
 FREEZE_SECONDS = 8.0
 """STOP REPLICA waits for an attempt to connect that is under way; that ends after replica_net_timeout at the latest
@@ -30,6 +31,9 @@ FREEZE_SECONDS = 8.0
 
 CONNECT_SECONDS = 5.0
 """For a receiver to connect: a first attempt may fail, and the next one comes a second later (connect_retry)."""
+
+FENCE_SECONDS = 1.0
+"""For an old primary that answers to become read-only. Without that it is offline, and acknowledges nothing."""
 
 SILENT_SECONDS = 0.25
 """For the answer of a server that a watcher has seen give none: it is asked once more, and not waited for."""
@@ -144,6 +148,11 @@ class Hands:
         :raises StatementFailed: ``lock_lost`` when that one is gone.
         """
         return self._members.session(name)
+
+    def _another(self, name: str) -> Session:
+        """A further connection to a member, for what has to be done beside a statement that waits."""
+        member = self._members.member(name)
+        return Session.connect(name, member.host, member.port, self._members.login, within=self._deadline)
 
     def _each(
         self, names: Sequence[str], work: Callable[[Session], Any], within: Optional[float] = None
@@ -281,6 +290,14 @@ class Hands:
         """
         semi_sync.disarm(self._session(name), within=self._deadline)
 
+    def fence(self, name: str) -> str:
+        """Take an old primary that answers offline and read-only; no client of it is told OK.
+
+        :returns: why it is not read-only in the end; empty when it is.
+        :raises HaError: it could not even be taken offline.
+        """
+        return fence.close(functools.partial(self._another, name), budget=FENCE_SECONDS, within=self._deadline)
+
     def open_writes(self, name: str) -> None:
         """Take writes. Each flag is tried, whatever became of the other.
 
@@ -323,14 +340,13 @@ class Hands:
         """
         session = self._session(name)
         session.execute("SET SESSION lock_wait_timeout = %s", (max(int(budget + 0.999), 1),), within=self._deadline)
-        member = self._members.member(name)
-
-        def connect() -> Session:
-            return Session.connect(name, member.host, member.port, self._members.login, within=self._deadline)
-
         try:
             budgets.execute(
-                session, "SET GLOBAL super_read_only = ON", budget=budget, within=self._deadline, connect=connect
+                session,
+                "SET GLOBAL super_read_only = ON",
+                budget=budget,
+                within=self._deadline,
+                connect=functools.partial(self._another, name),
             )
         except StatementFailed as error:
             if error.errno not in (_TIMED_OUT_LOCK, budgets.INTERRUPTED):

@@ -21,7 +21,9 @@ from typing import Any, Mapping, Optional
 
 from ..errors import HaError
 
+BEGIN = "begin"
 END = "end"
+TESTIMONY = "testimony"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Unfinished:
 
     @property
     def request(self) -> Mapping[str, Any]:
-        begin = self.last("begin")
+        begin = self.last(BEGIN)
         return begin["request"] if begin else {}
 
     def stopped_receivers(self) -> tuple[str, ...]:
@@ -93,15 +95,27 @@ class Journal:
 
     def unfinished(self) -> Optional[Unfinished]:
         """The newest interrupted run of this cluster, if any. Run ids sort by time."""
-        names = (name for name in os.listdir(self.directory) if name.endswith(".jsonl"))
-        for name in sorted(names, reverse=True):
-            path = os.path.join(self.directory, name)
-            if path == self.path:
-                continue
+        for path in self._others():
             records = _read(path)
             if records and records[-1]["what"] != END:
-                return Unfinished(name[: -len(".jsonl")], path, records)
+                return Unfinished(os.path.basename(path)[: -len(".jsonl")], path, records)
         return None
+
+    def testimony(self) -> Optional[Mapping[str, Any]]:
+        """What the last run before this one had been told of the old primary, however that run ended.
+
+        A refused run goes back on all that it did, but who testified may have forgotten it since.
+        """
+        for path in self._others():
+            told = [record for record in _read(path) if record["what"] == TESTIMONY]
+            return told[-1] if told else None
+        return None
+
+    def _others(self) -> list[str]:
+        """The journals of the other runs on this cluster, newest first."""
+        names = (name for name in os.listdir(self.directory) if name.endswith(".jsonl"))
+        paths = (os.path.join(self.directory, name) for name in sorted(names, reverse=True))
+        return [path for path in paths if path != self.path]
 
     def write(self, what: str, **values: Any) -> None:
         """Append one record and put it on disk.
@@ -137,6 +151,11 @@ class Journal:
                 os.close(handle)
         except OSError as error:
             raise _unwritable(unfinished.path, error) from error
+
+    @property
+    def begun(self) -> bool:
+        """Whether this run has written anything."""
+        return self._file is not None
 
     def release(self) -> None:
         for handle in (self._file, self._lock):

@@ -24,7 +24,7 @@ from ..topology.proof import Proof
 from ..topology.testimony import Testimony, judge
 from . import plan
 from .faults import reach
-from .journal import END, Journal, Unfinished
+from .journal import BEGIN, END, TESTIMONY, Journal, Unfinished
 from .plan import EMERGENCY, PLANNED, Elected, NextTerm, Request, Start
 
 APPLY_SLICE = 0.5
@@ -65,6 +65,7 @@ class Effects(Protocol):
     def connected(self, names: Sequence[str], enough: Optional[int] = None) -> dict[str, Optional[HaError]]: ...
     def leave_source(self, state: ServerState) -> None: ...
     def arm(self, name: str, k: int) -> None: ...
+    def fence(self, name: str) -> str: ...
     def disarm(self, name: str) -> None: ...
     def open_writes(self, name: str) -> None: ...
     def close_writes(self, name: str, budget: float) -> None: ...
@@ -188,8 +189,10 @@ class Procedure:
         start = self._may_start(observation, diagnosis)
         self.report.plan = plan.sentences(start, observation)
         self.journal.write(
-            "begin", request=dataclasses.asdict(self.request), old_primary=start.old_primary, plan=self.report.plan
+            BEGIN, request=dataclasses.asdict(self.request), old_primary=start.old_primary, plan=self.report.plan
         )
+        if self._testified is None:
+            self._remember(start)
         with self._phase("lock"):
             self.hands.lock(start.acknowledgers, start.locks, self.request.lock_wait)
         if self.request.mode == EMERGENCY:
@@ -443,6 +446,10 @@ class Procedure:
             self.hands.arm(elected.name, decision.row.k)
             # They have had the time of arming to connect; the first commit would wait for them in any case.
             _require_behind(elected, decision.row, self.hands.connected(behind, decision.row.k))
+        if start.cut:
+            with self._phase("fence"):
+                self.hands.keep_locks()
+                self._fence(start.old_primary)
         with self._phase("open"):
             self.hands.keep_locks()
             self.hands.open_writes(elected.name)
@@ -452,6 +459,20 @@ class Procedure:
         self.report.promoted_at = self.hands.wall()
         self._describe(decision.row, elected)
         return self._verified(elected, decision.row)
+
+    def _fence(self, old_primary: str) -> None:
+        """Close the old primary, which answers, before another one opens. The last thing before that: whatever can fail
+        has been done, and until then its clients can read there.
+
+        That it fails stops nothing: it can acknowledge nothing, and its keeper closes it as soon as it hears of the
+        new term.
+        """
+        try:
+            left = self.hands.fence(old_primary)
+        except HaError as error:
+            left = error.message
+        if left:
+            self.report.notes.append(f"{old_primary} is not closed: {left}")
 
     def _describe(self, row: TermRow, elected: Elected) -> None:
         self.report.new_primary = elected.name
@@ -645,7 +666,7 @@ class Procedure:
         """
         promote = run.last("promote")
         switch = run.last("switch")
-        carried = run.last("testimony")
+        carried = run.last(TESTIMONY)
         if carried:
             self._carry(carried)
         if promote:
@@ -781,13 +802,15 @@ class Procedure:
             return old is not None and not old.writable and old.executed <= state.received
         if not state.writable:
             return False
+        fenced = plan.still_fenced(start, elected, observation)
         beyond = {
             s.name: str(surplus)
             for s in observation.states.values()
-            if (surplus := (s.received - state.received).of([start.old_primary_uuid]))
+            # What a fenced primary alone has was never acknowledged: it waited when it was closed, or died.
+            if not (fenced and s.server_uuid == start.old_primary_uuid)
+            and (surplus := (s.received - state.received).of([start.old_primary_uuid]))
         }
-        fenced = start.cut and plan.still_fenced(start, elected, observation)
-        if beyond or (old is not None and old.writable and not fenced):
+        if beyond or (old is not None and old.writable and not (fenced and start.cut)):
             self._refuse(
                 Refusal(
                     (
@@ -842,7 +865,14 @@ class Procedure:
             record["revision"],
             record["old_primary_uuid"],
         )
-        self.journal.write("testimony", **{k: v for k, v in record.items() if k not in ("what", "at")})
+        self.journal.write(TESTIMONY, **{k: v for k, v in record.items() if k not in ("what", "at")})
+
+    def _remember(self, start: Start) -> None:
+        """Take over what the last run was told, if that run was about the same primary and ended without replacing it."""
+        told = self.journal.testimony()
+        about = (start.term.revision, start.old_primary_uuid)
+        if told is not None and (told["revision"], told["old_primary_uuid"]) == about:
+            self._carry(told)
 
     def _lock_answering(self, names: Sequence[str], observation: Observation) -> None:
         """Every one of these that answers: a run of another host that holds any of them is not disturbed."""
@@ -853,7 +883,7 @@ class Procedure:
     def _refuse(self, refusal: Refusal) -> NoReturn:
         if self._frozen:
             self._undo_freeze()
-        if not self.check_only:
+        if self.journal.begun:
             self.journal.write(END, how="refused", reasons=[r.as_result() for r in refusal.reasons])
         raise Refused(refusal, self.report)
 

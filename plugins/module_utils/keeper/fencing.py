@@ -13,7 +13,7 @@ import threading
 from typing import Any, Callable, Mapping, Optional
 
 from ..errors import HaError
-from ..server import schema
+from ..server import schema, sessions
 from ..server.session import Login, Session, StatementFailed
 from ..server.state import CONNECTING, OFF, ON, Member
 from ..topology.observe import in_parallel
@@ -31,18 +31,6 @@ SETTINGS: Mapping[str, Any] = {"lock_wait_timeout": 1}
 """Of the connection that fences: super_read_only waits for commits, and must give up while one waits."""
 
 _LOCK_TIMED_OUT = 1205
-_NO_SUCH_THREAD = 1094
-_MAY_NOT_KILL = 1095
-
-# Not the dump threads: with one of them the acknowledgement may still come that ends all this.
-_SESSIONS = """SELECT PROCESSLIST_ID AS id, PROCESSLIST_USER AS user FROM performance_schema.threads
-    WHERE TYPE = 'FOREGROUND' AND PROCESSLIST_ID IS NOT NULL AND PROCESSLIST_ID <> CONNECTION_ID()
-    AND PROCESSLIST_USER IS NOT NULL AND NAME NOT LIKE 'thread/sql/event%'
-    AND COALESCE(PROCESSLIST_COMMAND, '') NOT IN ('Binlog Dump', 'Binlog Dump GTID', 'Daemon')"""
-
-_SERVERS_OWN = frozenset(
-    {"system user", "event_scheduler", "unauthenticated user", "mysql.session", "mysql.sys", "mysql.infoschema"}
-)
 
 _PEER = f"""SELECT LOWER(@@GLOBAL.server_uuid) AS server_uuid,
     t.revision, t.term, LOWER(t.primary_uuid) AS primary_uuid, t.proof,
@@ -60,7 +48,7 @@ class Spared:
     prefix: str = ""
 
     def spares(self, user: str) -> bool:
-        return user in self.users or user in _SERVERS_OWN or bool(self.prefix and user.startswith(self.prefix))
+        return user in self.users or bool(self.prefix and user.startswith(self.prefix))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -299,24 +287,23 @@ class Fencer(Worker):
 
     def _end_sessions(self, session: Session, order: fence.Decision) -> tuple[int, tuple[str, ...]]:
         """End those of applications. Returns how many, and the accounts whose sessions this account may not end."""
-        rows = session.query(_SESSIONS, within=self._deadline)
-        there = {int(row["id"]): str(row["user"]) for row in rows if not self._spared.spares(str(row["user"]))}
+        there = {
+            client.id: client.user
+            for client in sessions.clients(session, within=self._deadline)
+            if not self._spared.spares(client.user)
+        }
         ended, refused = 0, set()
         for number, user in there.items():
             # The lease may be back: not one session more.
             if not self.orders.stands(order):
                 break
-            try:
-                session.execute(f"KILL CONNECTION {number}", within=self._deadline)
-            except StatementFailed as error:
-                if error.errno == _MAY_NOT_KILL:
-                    refused.add(user)
-                elif error.errno != _NO_SUCH_THREAD:
-                    raise
-                continue
-            # A commit that waits stays in the list, though its client is gone.
-            ended += number not in self._killed
-            self._killed |= {number}
+            came = sessions.end(session, number, within=self._deadline)
+            if came == sessions.REFUSED:
+                refused.add(user)
+            if came == sessions.ENDED:
+                # A commit that waits stays in the list, though its client is gone.
+                ended += number not in self._killed
+                self._killed |= {number}
         self._killed &= there.keys()
         return ended, tuple(sorted(refused))
 

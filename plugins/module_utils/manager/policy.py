@@ -179,7 +179,7 @@ def decide(verdict: Verdict, rules: Rules, situation: Situation, now: float) -> 
         return Doing()
     if verdict.verdict == verdicts.UNKNOWN and verdict.suspected:
         return Wait(verdict.reasons)
-    if verdict.verdict not in (*_DEATHS, verdicts.REPLICATION_CUT):
+    if verdict.verdict not in (*_DEATHS, verdicts.REPLICATION_CUT) and not _left_half_done(verdict, situation):
         return Rest()
     held = list(_held(verdict, rules, situation, now))
     if held:
@@ -240,6 +240,16 @@ def _same_incident(attempt: Attempt, verdict: Verdict, situation: Situation) -> 
         and attempt.old_primary_uuid == verdict.primary_uuid
         and attempt.term == situation.term
     )
+
+
+def _left_half_done(verdict: Verdict, situation: Situation) -> bool:
+    """Whether a failover from this primary was begun and has not ended, and that one answers and serves nobody: closed
+    by that failover, or back after its death. It is no longer dead or cut off, and only going on helps."""
+    if verdict.verdict != verdicts.DEGRADED or not verdict.closed:
+        return False
+    last = next((a for a in reversed(situation.attempts) if a.trigger == AUTOMATIC), None)
+    ours = last is not None and last.outcome == FAILED and _same_incident(last, verdict, situation)
+    return ours or verdict.turned
 
 
 def _later(same: Sequence[Attempt], now: float) -> Optional[Decision]:

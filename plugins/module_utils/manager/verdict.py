@@ -12,8 +12,10 @@ that came late.
 What holds for every input (``tests/unit/manager/test_verdict.py``):
 
 1. no death while any acknowledger that answers was heard to progress within ``Timing.silence``, unless its receiver has
-   fallen from the primary since;
-2. no death unless n - k + 1 registered acknowledgers answer and none of them hears the primary;
+   fallen from the primary since, or was made to follow another server;
+2. no death unless some registered acknowledgers answer and none of them hears the primary; and unless they are
+   n - k + 1, or the primary's own host says that nothing listens there: then the failover will be refused, with a
+   reason for a person, until enough of them answer;
 3. no death while something that speaks MySQL answers at the primary's address;
 4. no death, and no cut, in a tick that came late, nor from what was measured across it.
 """
@@ -151,7 +153,8 @@ class Cut:
 class Verdict:
     """``reasons``: sentences. ``evidence``: JSON-able. ``look_again``: seconds until a look is due that can not wait
     for the next tick, or None. ``primary``: a member's name, or empty. ``suspected``: see ``Watched``. ``notes``: what
-    else is wrong, whatever the verdict."""
+    else is wrong, whatever the verdict. ``closed``: the primary answers and takes no writes;
+    ``turned``: and a failover that was begun has made it so."""
 
     verdict: str
     reasons: tuple[str, ...]
@@ -161,6 +164,8 @@ class Verdict:
     look_again: Optional[float] = None
     suspected: str = ""
     notes: tuple[str, ...] = ()
+    closed: bool = False
+    turned: bool = False
 
 
 # --- remembering -----------------------------------------------------------------------------------------------------
@@ -314,7 +319,11 @@ def _answers(watched: Watched, timing: Timing, cut: Cut, term: TermRow, name: st
         return Verdict(UNKNOWN, (f"{name} was never heard",))
     if not sample.writable or sample.offline:
         how = "in offline mode" if sample.offline else "read-only"
-        return Verdict(DEGRADED, (f"{name} is the primary, answers, and is {how}",))
+        said = f"{name} is the primary, answers, and is {how}"
+        turned = _turned(watched, term, offline=sample.offline)
+        if turned:
+            said += f"; {', '.join(turned)} were turned away from it: a failover was begun and has not ended"
+        return Verdict(DEGRADED, (said,), closed=True, turned=bool(turned))
     still = sample.asked_at - mark.beat_from
     if still < timing.stall:
         if not sample.source_enabled:
@@ -355,6 +364,18 @@ def _answers(watched: Watched, timing: Timing, cut: Cut, term: TermRow, name: st
     return Verdict(REPLICATION_CUT, (reason,), evidence=evidence, suspected=REPLICATION_CUT)
 
 
+def _turned(watched: Watched, term: TermRow, *, offline: bool) -> list[str]:
+    """The acknowledgers that a failover has taken from the primary, if they are so many that nobody acknowledges it.
+
+    A person who stops replicas and makes the primary read-only does not do this: one of them follows another server, or
+    the primary is offline as well.
+    """
+    acks = acknowledgers(watched)
+    gone = [n for n, m in acks.items() if not _tries(m) or _elsewhere(m, term)]
+    enough = len(gone) >= _required(term) and (offline or any(_elsewhere(acks[n], term) for n in gone))
+    return gone if enough else []
+
+
 _LATE = "this manager was not running in time: nothing that was measured across that counts"
 
 
@@ -387,12 +408,18 @@ def _silent(watched: Watched, timing: Timing, term: TermRow, name: str, silence:
     if heard:
         return verdict(CONTROLLER_CUT, f"{', '.join(heard)} heard it meanwhile")
     if len(acks) < required:
-        few = f"{len(acks)} of {term.n} acknowledgers answer, {required} are needed to know or to do anything"
-        return verdict(CONTROLLER_CUT, few)
+        few = f"{len(acks)} of {term.n} acknowledgers answer, {required} are needed to replace it"
+        if silence.kind != REFUSED or not acks or _attached(acks, term):
+            return verdict(CONTROLLER_CUT, few)
+        if mark.misses < 2:
+            return verdict(CONTROLLER_CUT, few, look_again=timing.fallen)
+        # Its own host says so: the cut is not ours. Acting on it ends in a refusal, which a person gets to see.
+        return verdict(DEAD, f"{', '.join(acks)} fell from it, too", few, suspected=DEAD)
     fallen = [n for n, m in acks.items() if n in watched.attached and not _on(m, term)]
-    if silence.kind == REFUSED and len(fallen) >= required and not any(_on(m, term) for m in acks.values()):
+    if silence.kind == REFUSED and len(fallen) >= required and not _attached(acks, term):
         return verdict(DEAD, f"{', '.join(fallen)} fell from it", suspected=DEAD)
-    behind = [n for n, seconds in quiet.items() if seconds < timing.silence]
+    # Who was made to follow another server hears that one.
+    behind = [n for n, seconds in quiet.items() if seconds < timing.silence and not _elsewhere(acks[n], term)]
     if behind:
         left = min(timing.silence - quiet[n] for n in behind)
         soon = max(timing.silence - min(quiet.values()), timing.fallen)
@@ -404,9 +431,16 @@ def _silent(watched: Watched, timing: Timing, term: TermRow, name: str, silence:
             look_again=min(soon, timing.tick),
         )
     if not any(_tries(m) for m in acks.values()):
+        if watched.suspected == DEAD_OR_ISOLATED:
+            # Stopped since: by a failover, whose end nobody has seen yet.
+            return verdict(DEAD_OR_ISOLATED, "its acknowledgers were stopped meanwhile", suspected=DEAD_OR_ISOLATED)
         return verdict(UNKNOWN, "no receiver runs: nobody can say whether it lives")
-    quietest = f"{', '.join(sorted(quiet))} heard nothing of it for {min(quiet.values()):.1f} s"
-    left = timing.silence + timing.confirm - min(quiet.values())
+    shortest = min(
+        (seconds for n, seconds in quiet.items() if not _elsewhere(acks[n], term)),
+        default=silence.asked_at - mark.silent_from,
+    )
+    quietest = f"{', '.join(sorted(quiet))} heard nothing of it for {shortest:.1f} s"
+    left = timing.silence + timing.confirm - shortest
     if watched.suspected != DEAD_OR_ISOLATED or mark.misses < 2 or left > 0:
         again = max(left, timing.fallen) if left > 0 else timing.confirm
         return verdict(UNKNOWN, quietest, "to be confirmed", look_again=again, suspected=DEAD_OR_ISOLATED)
@@ -427,9 +461,19 @@ def _on(mark: Mark, term: TermRow) -> bool:
     return isinstance(mark.answer, Sample) and mark.answer.attached_to(term.primary_uuid)
 
 
+def _attached(acks: Mapping[str, Mark], term: TermRow) -> bool:
+    return any(_on(m, term) for m in acks.values())
+
+
 def _tries(mark: Mark) -> bool:
     """A receiver that was stopped says nothing about its source."""
     return isinstance(mark.answer, Sample) and mark.answer.receiver in (ON, CONNECTING)
+
+
+def _elsewhere(mark: Mark, term: TermRow) -> bool:
+    """Whether it was made to follow another server than the primary."""
+    sample = mark.answer
+    return isinstance(sample, Sample) and _tries(mark) and sample.source_uuid not in ("", term.primary_uuid)
 
 
 def _hears(mark: Mark, term: TermRow, timing: Timing) -> bool:

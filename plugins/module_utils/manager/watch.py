@@ -44,7 +44,7 @@ SLOTS = 20
 
 EXPLAIN_SECONDS = 2.0
 
-_QUIET = frozenset({verdict.HEALTHY, verdict.CONTROLLER_CUT, verdict.DEGRADED})
+_QUIET = frozenset({verdict.HEALTHY, verdict.CONTROLLER_CUT})
 
 
 class _Cluster:
@@ -244,7 +244,8 @@ class Manager:
 
     # --- deciding and doing ------------------------------------------------------------------------------------------
     def _decide(self, cluster: _Cluster, found: Verdict, watched: Watched, now: float) -> policy.Decision:
-        if found.verdict in _QUIET and cluster.config.name not in self._running:
+        quiet = found.verdict in _QUIET or (found.verdict == verdict.DEGRADED and not found.closed)
+        if quiet and cluster.config.name not in self._running:
             return Rest()
         return policy.decide(found, cluster.config.rules, self._situation(cluster, watched), now)
 
@@ -262,7 +263,8 @@ class Manager:
 
     def _act(self, cluster: _Cluster, act: Act, watched: Watched, found: Verdict, now: float) -> None:
         config = cluster.config
-        cut = found.verdict == verdict.REPLICATION_CUT
+        # The primary answers, and not because it was found alive: a failover from it was begun and has to be ended.
+        cut = found.verdict == verdict.REPLICATION_CUT or found.closed
         cause = Cause(
             verdict=found.verdict,
             reasons=found.reasons,

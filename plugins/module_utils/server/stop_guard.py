@@ -29,7 +29,8 @@ import time
 from typing import Callable, Optional, Sequence
 
 from ..errors import HaError
-from .session import Login, Session, StatementFailed
+from . import sessions
+from .session import Login, Session
 
 LEAVE = "leave"
 """Nothing can be released by a clean shutdown: let it go on."""
@@ -85,14 +86,6 @@ _LOOK = """SELECT @@GLOBAL.super_read_only AS super_read_only,
         WHERE VARIABLE_NAME IN
         ('Rpl_semi_sync_source_wait_sessions', 'Rpl_semi_sync_master_wait_sessions')) AS waiting"""
 
-# Not the dump threads, which carry the acknowledgements, and not the server's own.
-_APPLICATIONS = """SELECT ID AS id FROM performance_schema.processlist
-    WHERE ID <> CONNECTION_ID() AND COMMAND NOT IN ('Binlog Dump', 'Binlog Dump GTID', 'Daemon')
-    AND USER NOT IN ('system user', 'event_scheduler', 'unauthenticated user')"""
-
-_NO_SUCH_THREAD = 1094
-
-
 class Server:
     """The server to be stopped: asked through its socket, killed by its process id."""
 
@@ -132,15 +125,8 @@ class Server:
 
     def end_sessions(self) -> int:
         """:raises HaError: the server could not be asked."""
-        ended = 0
-        for row in self.session().query(_APPLICATIONS, within=2.0):
-            try:
-                self.session().execute(f"KILL CONNECTION {int(row['id'])}", within=2.0)
-                ended += 1
-            except StatementFailed as error:
-                if error.errno != _NO_SUCH_THREAD:
-                    raise
-        return ended
+        found = sessions.clients(self.session(), within=2.0)
+        return [sessions.end(self.session(), client.id, within=2.0) for client in found].count(sessions.ENDED)
 
     def kill(self) -> None:
         os.kill(self._pid, signal.SIGKILL)

@@ -74,6 +74,7 @@ class Server:
     replica_enabled: bool = False
     locked_out: bool = False
     """no source lets its receiver in"""
+    offline: bool = False
     no_tx: int = 0
     last_queued_at: float = 0.0
     last_queued_committed_at: float = 0.0
@@ -97,6 +98,8 @@ class Cluster:
         """Who holds the advisory lock on a member: a ``Hands``, or any other object for another run."""
         # Servers that no receiver reaches, though they live and answer the control host.
         self.unheard: set[str] = set()
+        self.beside: list[str] = []
+        """Each time that a server was opened while another one that answers the control host took writes."""
         primary = self.servers["db1"]
         primary.writable = True
         primary.source_enabled = True
@@ -122,7 +125,7 @@ class Cluster:
     def commit(self, name: str, payload: Any = "row") -> bool:
         """Whether the commit was acknowledged to its client."""
         server = self.servers[name]
-        if server.mysqld != "running" or not server.writable or server.prepared:
+        if server.mysqld != "running" or not server.writable or server.offline or server.prepared:
             return False
         number = 1 + max((last for (u, _t), (_f, last) in server.executed if u == server.uuid), default=0)
         gtid = one(server.uuid, number)
@@ -177,7 +180,7 @@ class Cluster:
             source = self.servers.get(server.source)
             if server.receiver != CONNECTING or source is None or source.mysqld != "running" or server.locked_out:
                 continue
-            if source.name in self.unheard:
+            if source.name in self.unheard or source.offline:
                 continue
             server.receiver = ON
             missing = source.executed
@@ -272,6 +275,14 @@ class Cluster:
                 answers[member.name] = NoAnswer(member.name, TIMED_OUT, "no answer")
         asked = tuple(m for m in self.members if m.name in answers)
         return Observation(asked, answers, self.now, self.now, 0.01)
+
+    def note_open(self, name: str) -> None:
+        """Applications were let in: who else takes their writes at that moment, and could be told not to?"""
+        self.beside += [
+            f"{s.name} beside {name}"
+            for s in self.open_primaries()
+            if s.name != name and s.reachable and not s.offline
+        ]
 
     # --- what must hold -----------------------------------------------------------------------------------------------
     def open_primaries(self) -> list[Server]:
@@ -465,6 +476,23 @@ class Hands:
         server = self._server(name)
         server.source_enabled, server.wait_count = True, k
 
+    def fence(self, name: str) -> str:
+        self._boundary(f"offline {name}")
+        server = self._server(name)
+        server.offline = True
+        for other in self.cluster.servers.values():
+            if other.source == name and other.receiver == ON:
+                other.receiver = CONNECTING
+        self._boundary(f"close {name}")
+        server = self._server(name)
+        # Nobody is told: what waited is committed and not acknowledged.
+        for gtid in server.prepared:
+            server.executed = server.executed | gtid
+        server.prepared = []
+        server.source_enabled = server.writable = False
+        self._boundary(f"closed {name}")
+        return ""
+
     def disarm(self, name: str) -> None:
         self._boundary(f"disarm {name}")
         server = self._server(name)
@@ -478,6 +506,7 @@ class Hands:
         if not server.source_enabled:
             raise HaError("situation_changed", f"{name} does not wait for acknowledgements")
         server.writable = True
+        self.cluster.note_open(name)
 
     def close_writes(self, name: str, budget: float) -> None:
         self._boundary(f"close_writes {name}")

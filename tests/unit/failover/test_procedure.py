@@ -578,6 +578,92 @@ def test_the_locks_of_a_run_that_takes_up_another_are_never_let_go_in_between(tm
             Procedure(Watched(cluster, adversary=adversary), cluster.members, request, journal).run()
 
 
+def forgetful(cluster: Cluster, name: str) -> None:
+    """A server that has restarted: it knows no more when it last heard anybody."""
+    server = cluster.servers[name]
+    server.mysqld, server.writable = "running", False
+    server.last_queued_at = server.last_queued_committed_at = server.last_heartbeat_at = 0.0
+
+
+def after_elected_died(directory: Path) -> Cluster:
+    """Killed when db2 was about to be opened; then db2 dies as well, twice nothing can be done, and it comes back."""
+    cluster = after_crash()
+    hands = Hands(after_crash())
+    Procedure(hands, cluster.members, Request(EMERGENCY), Journal(str(directory / "x"), "ledger", "run")).run()
+    with pytest.raises(Killed):
+        run(cluster, Request(EMERGENCY), directory, kill_at=hands.trace.index("open_writes db2"))
+    cluster.kill("db2")
+    for _attempt in range(2):
+        with pytest.raises(Refused) as refused:
+            run(cluster, Request(EMERGENCY), directory)
+        assert "too_few_acknowledgers" in [reason.code for reason in refused.value.refusal.reasons]
+    forgetful(cluster, "db2")
+    return cluster
+
+
+def test_what_the_dead_primary_testified_outlives_refused_runs(tmp_path: Path) -> None:
+    cluster = after_elected_died(tmp_path)
+    report = run(cluster, Request(EMERGENCY), tmp_path)
+    assert report.zero_loss == "proven"
+    check(cluster, report.new_primary)
+
+
+def test_mutant_a_run_that_does_not_remember_can_not_prove_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = after_elected_died(tmp_path)
+    monkeypatch.setattr(Journal, "testimony", lambda _self: None)
+    with pytest.raises(Refused) as refused:
+        run(cluster, Request(EMERGENCY), tmp_path)
+    assert refused.value.code == "semi_sync_unobserved"
+
+
+def test_a_run_that_touched_nothing_leaves_no_journal(tmp_path: Path) -> None:
+    with pytest.raises(Refused):
+        run(Cluster(), Request(EMERGENCY), tmp_path)
+    assert not list(tmp_path.rglob("*.jsonl"))
+
+
+def test_an_old_primary_that_came_back_with_a_surplus_does_not_keep_a_half_promoted_server_from_its_end(
+    tmp_path: Path,
+) -> None:
+    def crashed() -> Cluster:
+        cluster = Cluster()
+        cluster.beat("db1")
+        cluster.unheard.add("db1")
+        assert not cluster.commit("db1")
+        cluster.unheard.clear()
+        cluster.kill("db1")
+        return cluster
+
+    seen = 0
+    for place in range(boundaries(crashed, Request(EMERGENCY), tmp_path / "count")):
+        for turned_back in (False, True):
+            cluster = crashed()
+            directory = tmp_path / f"{place}-{turned_back}"
+            with pytest.raises(Killed):
+                run(cluster, Request(EMERGENCY), directory, kill_at=place)
+            elected = next(iter(cluster.open_primaries()), None)
+            term = cluster.term_of(elected) if elected else None
+            if elected is None or term is None or term.term > 1:
+                continue
+            seen += 1
+            old = cluster.servers["db1"]
+            # Crash recovery commits what nobody acknowledged; it starts read-only, with semi-sync off.
+            old.mysqld, old.writable, old.source_enabled = "running", False, False
+            old.executed, old.prepared = old.executed | old.prepared[0], []
+            if turned_back:
+                other = next(s for s in cluster.servers.values() if s.name not in ("db1", elected.name))
+                other.source, other.receiver = "db1", CONNECTING
+                cluster.revive_receivers()
+                with pytest.raises(Refused) as refused:
+                    run(cluster, Request(EMERGENCY), directory)
+                assert refused.value.code == "topology_several_writable"
+            else:
+                check(cluster, run(cluster, Request(EMERGENCY), directory).new_primary)
+    assert seen, "the run was never killed with the elected server open"
+
+
 # --- the replication alone is cut -------------------------------------------------------------------------------------
 CUT = Request(EMERGENCY, cut=True)
 
@@ -596,8 +682,9 @@ def after_replication_cut(size: int = 3, k: int = 1, receivers: str = CONNECTING
 
 
 def check_cut(cluster: Cluster, new_primary: str) -> None:
-    """As ``check``, but the old primary may believe itself writable; then the cut heals, and it still acknowledges
-    nothing."""
+    """As ``check``, and no two servers that answer took writes at once; then the cut heals, and the old primary still
+    acknowledges nothing."""
+    assert cluster.beside == []
     assert cluster.lost(new_primary) == []
     term = cluster.term_of(cluster.servers[new_primary])
     assert term is not None and term.primary_uuid == cluster.servers[new_primary].uuid
@@ -609,7 +696,48 @@ def check_cut(cluster: Cluster, new_primary: str) -> None:
     assert "db1" not in cluster.acknowledged_by[first:], "the old primary acknowledged after the new one did"
     assert cluster.lost(new_primary) == []
     old = cluster.servers["db1"]
-    assert old.prepared and old.source_enabled, "a commit that waited was released"
+    assert old.offline and not old.writable
+    assert old.executed - cluster.servers[new_primary].executed, "the commit that waited is not there any more"
+
+
+class Unfenced(Hands):
+    """Leaves the old primary as it is."""
+
+    def fence(self, name: str) -> str:
+        return "a mutant"
+
+
+class Releasing(Hands):
+    """Semi-sync goes off while clients still listen: they are told OK."""
+
+    def fence(self, name: str) -> str:
+        server = self.cluster.servers[name]
+        self.cluster.acknowledged += [(uuid, last) for g in server.prepared for (uuid, _tag), (_first, last) in g]
+        return super().fence(name)
+
+
+@pytest.mark.parametrize(("hands", "shows"), [(Unfenced, "db1 beside db2"), (Releasing, "lost")])
+def test_mutant_an_old_primary_that_stays_open_or_is_disarmed_too_early_shows(
+    tmp_path: Path, hands: type[Hands], shows: str
+) -> None:
+    cluster = after_replication_cut()
+    journal = Journal(str(tmp_path), "ledger", "run")
+    report = Procedure(hands(cluster), cluster.members, CUT, journal).run()
+    assert shows in (cluster.beside or ["lost" for _key in cluster.lost(report.new_primary)])
+
+
+@pytest.mark.parametrize("why", ["", "sessions 7 can not be ended by this account", HaError("connect_refused", "gone")])
+def test_an_old_primary_that_can_not_be_closed_is_said_and_stops_nothing(tmp_path: Path, why: str | HaError) -> None:
+    class Hindered(Hands):
+        def fence(self, name: str) -> str:
+            if isinstance(why, HaError):
+                raise why
+            return why
+
+    cluster = after_replication_cut()
+    report = Procedure(Hindered(cluster), cluster.members, CUT, Journal(str(tmp_path), "ledger", "run")).run()
+    said = [note for note in report.notes if note.startswith("db1 is not closed: ")]
+    assert (report.zero_loss, len(said)) == ("proven", 1 if why else 0)
 
 
 @pytest.mark.parametrize("receivers", [CONNECTING, ON])

@@ -58,7 +58,7 @@ class Server:
     def query(self, sql: str, values: Any = (), *, within: float) -> list[dict[str, Any]]:
         assert within > 0
         if "performance_schema.threads" in sql:
-            return [{"id": number, "user": user} for number, user in self.sessions.items()]
+            return [{"id": number, "user": user, "killed": 0} for number, user in self.sessions.items()]
         if "replication_connection_status" in sql:
             return [
                 {

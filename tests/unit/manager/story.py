@@ -40,6 +40,7 @@ class Replica:
     heartbeats: int = 0
     heard_at: float = 0.0
     beat: int = 0
+    source: str = uuid_of(1)
 
 
 class Story:
@@ -55,6 +56,7 @@ class Story:
         self.reachable = True
         self.kind = TIMED_OUT
         self.writable = True
+        self.offline = False
         self.disk = True
         self.beat = 1
         self.wall = 1_763_700_000.0
@@ -94,9 +96,16 @@ class Story:
         self.now = end
 
     def _beat(self) -> None:
+        for replica in self.replicas.values():
+            # Whoever else is followed lives.
+            replica.heartbeats += replica.source != uuid_of(1)
         if self.state != "running":
             return
-        hearing = [r for r in self.replicas.values() if r.path and not r.hung and r.receiver != OFF]
+        hearing = [
+            r
+            for r in self.replicas.values()
+            if r.path and not r.hung and r.receiver != OFF and r.source == uuid_of(1)
+        ]
         for replica in hearing:
             replica.receiver = ON
             replica.heartbeats += 1
@@ -125,6 +134,7 @@ class Story:
             answers["db1"] = self._sample(
                 "db1",
                 writable=self.writable,
+                offline=self.offline,
                 beat_sequence=self.beat,
                 source_enabled=True,
                 source_active=True,
@@ -136,7 +146,7 @@ class Story:
                     name,
                     writable=False,
                     receiver=replica.receiver,
-                    source_uuid=uuid_of(1),
+                    source_uuid=replica.source,
                     heartbeats=replica.heartbeats,
                     beat_sequence=replica.beat,
                 )

@@ -70,6 +70,29 @@ def test_every_verdict_is_in_that_table() -> None:
     assert len(verdict.VERDICTS) == 7
 
 
+@pytest.mark.parametrize(
+    ("closed", "turned", "attempts", "action"),
+    [
+        (True, True, [], ACTING),
+        (True, False, [], NONE),
+        (False, True, [], NONE),
+        (True, False, [attempt(FAILED, codes=("lock_lost",))], ACTING),
+        (True, False, [attempt(FAILED, codes=("lock_lost",), ago=0.5)], WAITING),
+        (True, False, [attempt(REFUSED, codes=("too_few_frozen",))], NONE),
+        (True, False, [attempt(FAILED, codes=("lock_lost",), term=1)], NONE),
+        (False, False, [attempt(FAILED, codes=("lock_lost",))], NONE),
+    ],
+)
+def test_a_failover_that_was_left_half_done_is_brought_to_its_end(
+    closed: bool, turned: bool, attempts: list[Attempt], action: str
+) -> None:
+    """Its old primary answers again, or still, and is neither dead nor cut off."""
+    found = seen(verdict.DEGRADED, closed=closed, turned=turned)
+    assert decide(found, RULES, Situation(attempts=attempts, term=2), NOW).action == action
+    held = Situation(attempts=attempts, term=2, pause=Pause("ann", "upgrade", NOW - 5))
+    assert decide(found, RULES, held, NOW).action == (NONE if action == NONE else HELD)
+
+
 WEEKLY = Window("night", 22 * 3600.0, 2 * 3600.0, (4,))
 HOLDS: dict[str, tuple[Rules, dict[str, Any], str]] = {
     "paused": (RULES, {"pause": Pause("ann", "upgrade", NOW - 5)}, "paused by ann"),

@@ -131,7 +131,27 @@ def test_too_few_acknowledgers_are_no_proof(size: int, k: int, gone: int, verdic
     story.tick()
     story.kill()
     assert story.tick().verdict == verdict
-    assert bool(set(story.watch(20.0)) & set(DEATHS)) == (verdict == DEAD)
+    for replica in list(story.replicas.values())[gone:]:
+        replica.receiver = ON
+    assert verdict == DEAD or not set(story.watch(20.0)) & set(DEATHS)
+
+
+def test_a_primary_whose_host_says_that_it_is_down_is_dead_though_too_few_answer_to_replace_it() -> None:
+    """The failover will be refused, with a reason for a person; nobody would be told of a cut that seems to be ours."""
+    story = well()
+    story.replicas["db2"].reachable = False
+    story.tick()
+    story.kill()
+    first = story.tick()
+    assert (first.verdict, first.look_again) == (CONTROLLER_CUT, Timing().fallen)
+    story.advance(0.05)
+    assert story.tick().verdict == DEAD
+    assert "1 of 2 acknowledgers answer, 2 are needed" in " ".join(story.verdict.reasons)
+    silent = well()
+    silent.replicas["db2"].reachable = False
+    silent.tick()
+    silent.hang()
+    assert not set(silent.watch(20.0)) & set(DEATHS), "no answer at all may be our own cut"
 
 
 @pytest.mark.parametrize("kind", [LOGIN_FAILED, TLS_FAILED, FAILED])
@@ -254,6 +274,50 @@ def test_after_a_failover_the_new_primary_is_judged() -> None:
     assert not story.watched.attached
 
 
+# --- a failover that somebody else began -----------------------------------------------------------------------------
+def test_a_failover_that_began_and_whose_maker_is_gone_is_still_due() -> None:
+    story = well()
+    story.hang()
+    story.until(DEAD_OR_ISOLATED, 10.0)
+    for replica in story.replicas.values():
+        replica.receiver = OFF
+    assert set(story.watch(5.0)) == {DEAD_OR_ISOLATED}
+    assert story.tick(late=True).verdict == UNKNOWN
+    assert set(story.watch(5.0)) == {UNKNOWN}, "what was measured before a late tick counted after it"
+
+
+def test_who_was_made_to_follow_another_server_does_not_speak_for_the_primary() -> None:
+    story = well()
+    story.hang()
+    story.replicas["db2"].receiver = OFF
+    story.replicas["db3"].source = uuid_of(2)
+    assert story.until(DEAD_OR_ISOLATED, 10.0) < 4.0
+
+
+@pytest.mark.parametrize(
+    ("offline", "receivers", "sources", "turned"),
+    [
+        (True, (OFF, OFF), (1, 1), True),
+        (True, (OFF, ON), (1, 2), True),
+        (False, (OFF, ON), (1, 2), True),
+        (False, (OFF, OFF), (1, 1), False),
+        (True, (OFF, ON), (1, 1), False),
+        (True, (CONNECTING, CONNECTING), (1, 1), False),
+    ],
+)
+def test_a_closed_primary_from_which_a_failover_was_begun(
+    offline: bool, receivers: tuple[str, str], sources: tuple[int, int], turned: bool
+) -> None:
+    story = well()
+    story.writable, story.offline = False, offline
+    story.cut_replication()
+    for replica, receiver, source in zip(story.replicas.values(), receivers, sources):
+        replica.receiver, replica.source = receiver, uuid_of(source)
+    found = story.tick()
+    assert (found.verdict, found.closed, found.turned) == (DEGRADED, True, turned)
+    assert ("a failover was begun" in found.reasons[0]) == turned
+
+
 # --- reasons of our own are none -------------------------------------------------------------------------------------
 def test_a_manager_that_was_frozen_begins_anew() -> None:
     story = well()
@@ -324,7 +388,8 @@ def wrong(story: Story, late: bool) -> str:
         return f"a cut, and {hearing} hear it" if len(hearing) >= story.term.k else ""
     if isinstance(story.answers["db1"], Sample):
         return f"{found}, and the primary answers"
-    if len(answering) < required:
+    seen_to_fall = found == DEAD and answering and not any(r.receiver == ON for r in answering.values())
+    if len(answering) < required and not (seen_to_fall and story.answers["db1"].kind == REFUSED):
         return f"{found} with {len(answering)} of {required} acknowledgers"
     for name, replica in answering.items():
         fallen = replica.receiver != ON
