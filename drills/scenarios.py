@@ -1,7 +1,8 @@
 """The scenarios: what is broken, and how that has to end.
 
 All with one primary and two replicas, k = 1: a failover is proven when *both* replicas are held, so losing a replica
-together with the primary has to end in a refusal. Numbers are those of the research this follows (28 scenarios).
+together with the primary has to end in a refusal. Numbers are those of the research this follows (28 scenarios); what
+comes after them was added here.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ KILL, HANG, GONE = "mysqld_kill_no_restart", "hang", "host_gone"
 EMERGENCY_PHASES = ("observe", "lock", "freeze", "elect", "apply", "acknowledgers", "arm", "open", "term", "verify")
 """Phases of a failover after a crash, in their order. The others belong to a hang or to a planned switchover."""
 EMERGENCY_POINTS = tuple(point for point in POINTS if point.partition(":")[0] in EMERGENCY_PHASES)
+CUT_POINTS = ("freeze:after", "fence:before", "fence:after", "open:after")
 FLAPS = 3
 
 
@@ -392,6 +394,17 @@ SCENARIOS: tuple[Scenario, ...] = (
         ),
         limits="the processes die, not the power: containers share a kernel, whose page cache survives, so this says "
         "nothing about fsync",
+    ),
+    Scenario(
+        "actor_killed_while_cut",
+        29,
+        "only the replication is cut, and whoever acts is killed before, while and after the old primary is closed",
+        (
+            Inject("replication_cut"),
+            LOCAL_CLIENTS,
+            Act(points=CUT_POINTS),
+            Expect(FAIL_OVER, within=120.0, by_procedure=REFUSE),
+        ),
     ),
 )
 

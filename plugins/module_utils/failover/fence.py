@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Closing an old primary that still answers, without telling one waiting client that its commit is done.
 
-Its acknowledgers are frozen by now, so it can acknowledge nothing. What is left is that it takes writes, which hang, and
-serves reads, which are no longer true. ``super_read_only`` alone does not come: it waits for the commits that wait. And
-semi-sync can not simply go off: that would release them to their clients as if they had been acknowledged. Hence:
+Its acknowledgers are frozen by now, so it can acknowledge nothing. What is left is that it takes writes, which hang,
+and serves reads, which are no longer true. ``super_read_only`` alone does not come: it waits for the commits that wait.
+And semi-sync can not simply go off: that would release them to their clients as if they had been acknowledged. Hence:
 
 1. ``offline_mode``: sessions of applications end, and no new ones begin. It waits for nobody.
 2. ``super_read_only`` is asked for. While it waits for those commits, no other write begins.

@@ -868,7 +868,7 @@ class Procedure:
         self.journal.write(TESTIMONY, **{k: v for k, v in record.items() if k not in ("what", "at")})
 
     def _remember(self, start: Start) -> None:
-        """Take over what the last run was told, if that run was about the same primary and ended without replacing it."""
+        """Take over what the last run was told, if that was about the same primary, which is still to be replaced."""
         told = self.journal.testimony()
         about = (start.term.revision, start.old_primary_uuid)
         if told is not None and (told["revision"], told["old_primary_uuid"]) == about:

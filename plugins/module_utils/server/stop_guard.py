@@ -86,6 +86,7 @@ _LOOK = """SELECT @@GLOBAL.super_read_only AS super_read_only,
         WHERE VARIABLE_NAME IN
         ('Rpl_semi_sync_source_wait_sessions', 'Rpl_semi_sync_master_wait_sessions')) AS waiting"""
 
+
 class Server:
     """The server to be stopped: asked through its socket, killed by its process id."""
 

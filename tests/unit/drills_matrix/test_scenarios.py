@@ -88,8 +88,8 @@ def test_each_of_these_rules_can_fail(steps: tuple[object, ...], told: str) -> N
     assert any(told in problem for problem in problems(broken))
 
 
-def test_all_twenty_eight_are_there_once() -> None:
-    assert sorted(one.number for one in SCENARIOS) == list(range(1, 29))
+def test_all_twenty_eight_and_our_own_are_there_once() -> None:
+    assert sorted(one.number for one in SCENARIOS) == list(range(1, 30))
     assert len(BY_NAME) == len(SCENARIOS)
 
 
@@ -106,6 +106,7 @@ def test_what_a_procedure_can_not_do_is_said_and_the_manager_has_to() -> None:
 def test_every_boundary_of_a_failover_after_a_crash_is_a_point() -> None:
     assert {point.partition(":")[0] for point in EMERGENCY_POINTS} == {point.partition(":")[0] for point in POINTS} - {
         "silence",
+        "fence",
         "prepare",
         "block",
         "drain",

@@ -279,9 +279,7 @@ class Cluster:
     def note_open(self, name: str) -> None:
         """Applications were let in: who else takes their writes at that moment, and could be told not to?"""
         self.beside += [
-            f"{s.name} beside {name}"
-            for s in self.open_primaries()
-            if s.name != name and s.reachable and not s.offline
+            f"{s.name} beside {name}" for s in self.open_primaries() if s.name != name and s.reachable and not s.offline
         ]
 
     # --- what must hold -----------------------------------------------------------------------------------------------

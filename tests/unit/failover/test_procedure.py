@@ -608,9 +608,7 @@ def test_what_the_dead_primary_testified_outlives_refused_runs(tmp_path: Path) -
     check(cluster, report.new_primary)
 
 
-def test_mutant_a_run_that_does_not_remember_can_not_prove_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mutant_a_run_that_does_not_remember_can_not_prove_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = after_elected_died(tmp_path)
     monkeypatch.setattr(Journal, "testimony", lambda _self: None)
     with pytest.raises(Refused) as refused:

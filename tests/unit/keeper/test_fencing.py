@@ -144,10 +144,6 @@ def obey(orders: Orders, server: Server, order: Decision) -> Fencer:
         ("lossless_repl_3", True),
         ("lossless_keeper", True),
         ("lossless_admin", True),
-        ("system user", True),
-        ("event_scheduler", True),
-        ("mysql.session", True),
-        ("unauthenticated user", True),
     ],
 )
 def test_whose_sessions_end(user: str, spared: bool) -> None:

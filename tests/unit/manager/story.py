@@ -102,9 +102,7 @@ class Story:
         if self.state != "running":
             return
         hearing = [
-            r
-            for r in self.replicas.values()
-            if r.path and not r.hung and r.receiver != OFF and r.source == uuid_of(1)
+            r for r in self.replicas.values() if r.path and not r.hung and r.receiver != OFF and r.source == uuid_of(1)
         ]
         for replica in hearing:
             replica.receiver = ON

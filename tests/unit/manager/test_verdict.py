@@ -311,7 +311,7 @@ def test_a_closed_primary_from_which_a_failover_was_begun(
     story = well()
     story.writable, story.offline = False, offline
     story.cut_replication()
-    for replica, receiver, source in zip(story.replicas.values(), receivers, sources):
+    for replica, receiver, source in zip(story.replicas.values(), receivers, sources, strict=True):
         replica.receiver, replica.source = receiver, uuid_of(source)
     found = story.tick()
     assert (found.verdict, found.closed, found.turned) == (DEGRADED, True, turned)
