@@ -80,7 +80,7 @@ class Pretended(stop_guard.Server):
         self.acknowledged_at = acknowledged_at
         self.silent_from = silent_from
         self.applications = applications
-        self.read_only = False
+        self.read_only = self.offline = False
         self.killed_at: Optional[float] = None
 
     @property
@@ -106,6 +106,11 @@ class Pretended(stop_guard.Server):
             raise HaError("sql_error", "Lock wait timeout exceeded (1205)")
         self.read_only = True
 
+    def let_go(self) -> None:
+        assert self.read_only and self.waiting == 0, "replicas thrown out while their acknowledgements are waited for"
+        self._answer()
+        self.offline = True
+
     def end_sessions(self) -> int:
         self._answer()
         ended, self.applications = self.applications, 0
@@ -127,7 +132,7 @@ def run(server: Pretended) -> tuple[str, list[str]]:
 def test_nothing_waits() -> None:
     server = Pretended(acknowledged_at=0)
     assert run(server)[0] == LEAVE
-    assert server.now < 1 and server.applications == 2
+    assert server.now < 1 and server.applications == 2 and server.offline
 
 
 def test_a_late_acknowledgement_is_waited_for() -> None:
@@ -145,7 +150,7 @@ def test_an_acknowledgement_after_the_sessions_ended_still_counts() -> None:
 def test_a_commit_that_nobody_acknowledges_is_never_released() -> None:
     server = Pretended(acknowledged_at=None)
     outcome, said = run(server)
-    assert outcome == KILL and not server.read_only and server.applications == 0
+    assert outcome == KILL and not server.read_only and not server.offline and server.applications == 0
     assert server.killed_at is not None and server.killed_at <= BUDGET.whole + 3
     assert "killing mysqld" in said[-1]
 
@@ -164,6 +169,15 @@ def test_no_clean_stop_while_a_commit_waits(acknowledged_at: Optional[float], si
     if outcome == LEAVE:
         assert server.read_only and server.waiting == 0
     assert server.now <= BUDGET.whole + 5
+
+
+def test_a_primary_that_can_not_be_taken_offline_is_stopped_all_the_same() -> None:
+    class Hindered(Pretended):
+        def let_go(self) -> None:
+            raise HaError("sql_error", "denied")
+
+    outcome, said = run(Hindered(acknowledged_at=0))
+    assert outcome == LEAVE and "denied" in said[-1]
 
 
 def test_a_server_that_ended_by_itself() -> None:
