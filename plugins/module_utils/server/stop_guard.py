@@ -14,9 +14,9 @@ Otherwise it gives the acknowledgements some time, then ends the sessions of app
 them, which is true) while the replicas stay connected, and at last kills mysqld: a killed server tells nobody OK. A
 kill loses nothing that was acknowledged; what waited is found and removed when the server comes back.
 
-Before a clean shutdown of a primary it takes it offline, which ends what replicas are connected by. The shutdown would go
-on sending to them for ten seconds (seen on 9.7.4), in which nobody may take over; and by then the last testimony of the
-primary is too old to prove anything by.
+Before a clean shutdown of a primary it takes it offline, which ends what replicas are connected by. The shutdown would
+go on sending to them for ten seconds (seen on 9.7.4), in which nobody may take over; and by then the last testimony of
+the primary is too old to prove anything by.
 
 ``decide`` is pure. ``python3 -m ...stop_guard --pid PID`` does it; it always ends, and ends with 0, so that the stop
 goes on.
