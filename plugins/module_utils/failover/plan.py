@@ -558,7 +558,9 @@ def next_term(
         if not uuid:
             continue
         acknowledges = member.name in following or uuid == elected_uuid
-        rows.append(dataclasses.replace(member, server_uuid=uuid, acknowledges=acknowledges))
+        # Who was taken out of service stays out: it is nobody's follower here.
+        out = old[uuid].out if uuid in old and not acknowledges else ""
+        rows.append(dataclasses.replace(member, server_uuid=uuid, acknowledges=acknowledges, out=out))
     kept = {m.server_uuid for m in rows}
     rows += [dataclasses.replace(m, acknowledges=False) for uuid, m in old.items() if uuid not in kept]
     n = len([m for m in rows if m.acknowledges and m.server_uuid != elected_uuid])

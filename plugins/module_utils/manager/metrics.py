@@ -154,6 +154,12 @@ def _members(rows: Sequence[glance.Row]) -> Iterator[Family]:
         [(labels, float(glance.link(member, cluster)[0] == "on")) for labels, member, cluster in _replicas(rows)],
     )
     yield (
+        "mysql_ha_member_out_of_service",
+        "gauge",
+        "1 while a person has the member out of service.",
+        [(labels, float(glance.is_out(member))) for labels, member, _primary in every],
+    )
+    yield (
         "mysql_ha_member_lag_seconds",
         "gauge",
         "How far a member's data is behind.",

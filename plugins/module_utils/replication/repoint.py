@@ -191,6 +191,30 @@ def start_applier(session: Session, *, within: float) -> Threads:
     return threads
 
 
+def stop_applier(session: Session, *, within: float) -> Threads:
+    """Stop the applier, and see that it is off. What was received stays.
+
+    :raises HaError: ``applier_still_on``.
+    """
+    deadline = Deadline(within)
+    threads = read_threads(session, within=deadline.left)
+    if not threads.configured:
+        return threads
+    try:
+        session.execute("STOP REPLICA SQL_THREAD FOR CHANNEL ''", within=deadline.left)
+    except StatementFailed as error:
+        if error.errno not in _STOP_TIMED_OUT:
+            raise
+    return _until(
+        session,
+        lambda seen: seen.applier == OFF,
+        deadline,
+        "applier_still_on",
+        "the applier did not stop",
+        "It ends with the transaction it is at; run again.",
+    )
+
+
 def applier_broken(name: str, number: int, message: str) -> HaError:
     return HaError(
         "applier_broken",
