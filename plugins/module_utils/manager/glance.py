@@ -253,7 +253,7 @@ def out_of_service(cluster: Fields) -> dict[str, str]:
 
 
 def loose_members(cluster: Fields) -> tuple[str, ...]:
-    """Who answers, is in service and not attached to the primary: it acknowledges nothing, and a failover may need it."""
+    """Who answers, is in service and not attached to the primary: it acknowledges nothing; a failover may need it."""
     primary = cluster.get("primary")
     if not primary:
         return ()

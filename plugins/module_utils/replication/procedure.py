@@ -282,8 +282,9 @@ class Procedure:
             self._primary_still(primary, situation.observation.states[step.primary])
             attached = int(self._status(primary, "rpl_semi_sync_source_clients"))
             self._guard(attached >= step.clients, session, "too few others acknowledge", attached=attached)
-        repoint.stop_receiver(session, within=self._means.connect)
+        # The applier first, as STOP REPLICA does it: without a receiver it may wait for the rest of a transaction.
         repoint.stop_applier(session, within=self._means.connect)
+        repoint.stop_receiver(session, within=self._means.connect)
 
     def _do_WaitConnected(
         self, step: steps.WaitConnected, session: Session, state: ServerState, situation: Situation

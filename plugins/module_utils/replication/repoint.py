@@ -28,7 +28,7 @@ from . import semi_sync
 
 DEFAULT_CA = "/etc/lossless-mysql-ha/tls/ca.pem"
 POLL_EVERY = 0.05
-_STOP_TIMED_OUT = frozenset({3024, 3025})
+_STOP_TIMED_OUT = frozenset({1875, 1876})
 """STOP REPLICA gave up waiting (rpl_stop_replica_timeout); the thread still goes down by itself."""
 
 

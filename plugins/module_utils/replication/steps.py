@@ -148,7 +148,7 @@ class StartThreads:
 
 @dataclasses.dataclass(frozen=True)
 class StopThreads:
-    """Receiver and applier off. ``clients``: how many acknowledgers must be attached to the primary, this one counted,
+    """Applier and receiver off. ``clients``: how many acknowledgers must be attached to the primary, this one counted,
     so that its commits go on without it; 0 when nobody counts on it."""
 
     name: str

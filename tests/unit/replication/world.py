@@ -280,9 +280,9 @@ class World:
     def _StopThreads(self, step: Any, host: Host, wish: Wish) -> Iterator[None]:
         if step.clients and len(self.active()) < step.clients:
             raise Blocked("the guard of the step would not let it happen")
-        host.receiver, host.replica_active = "OFF", False
-        yield
         host.applier = "OFF"
+        yield
+        host.receiver, host.replica_active = "OFF", False
         yield
 
     def _WaitConnected(self, step: Any, host: Host, wish: Wish) -> Iterator[None]:
