@@ -16,7 +16,8 @@ Fields = Mapping[str, Any]
 
 VERDICTS = ("healthy", "dead", "dead_or_isolated", "controller_cut", "replication_cut", "degraded", "unknown")
 ACTIONS = ("none", "waiting", "acting", "held")
-OUTCOMES = ("running", "promoted", "refused", "failed", "would_act", "done")
+OUTCOMES = ("running", "promoted", "refused", "failed", "would_act")
+"""Of recoveries; an operation on a member ends as ``done``, too."""
 
 PERSON, ACTING, NOTICE, QUIET, WELL = "person", "acting", "notice", "quiet", "well"
 LEVELS: Mapping[str, str] = {
@@ -152,6 +153,9 @@ def look(name: str, cluster: Fields, now: float) -> Look:
     if loose and level == NOTICE:
         why.append(f"{', '.join(loose)} {'does' if len(loose) == 1 else 'do'} not follow the primary: run site.yml.")
     why += [f"{member} is out of service: {reason}." for member, reason in out.items()]
+    n, k = real(cluster.get("n")), real(cluster.get("k"))
+    if out and n is not None and k is not None and n - 1 < k:
+        why.append(f"Until then a new primary would have {n - 1:g} acknowledgers and wait for {k:g}: no failover.")
     return Look(
         level,
         said(verdict),

@@ -177,6 +177,8 @@ def _replicas(rows: Sequence[glance.Row]) -> Iterator[tuple[Labels, glance.Field
 def _recoveries(rows: Sequence[glance.Row], recoveries: Sequence[glance.Fields]) -> Iterator[Family]:
     counted = {(row.name, outcome): 0 for row in rows for outcome in glance.OUTCOMES}
     for recovery in recoveries:
+        if glance.is_maintenance(recovery):
+            continue
         place = (str(recovery.get("cluster")), str(recovery.get("outcome")))
         counted[place] = counted.get(place, 0) + 1
     yield (

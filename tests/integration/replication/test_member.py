@@ -20,11 +20,10 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.memb
     Request,
 )
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.situation import Wish
+from conftest import CA, MEANS
 from playing import Call, play
 from scratch import docker, everything
 from test_converge import Writer, acknowledgers, caught_up, executed, refusal, term, wait_for
-
-from conftest import CA, MEANS
 
 
 def do(cluster: Any, operation: str, name: str, reason: str = "") -> Report:

@@ -647,6 +647,17 @@ def test_who_does_not_follow_may_not_acknowledge() -> None:
     assert decided.row.n == 1
 
 
+def test_who_is_out_of_service_stays_out_over_a_failover() -> None:
+    row = term(4, 1)
+    out = tuple(dataclasses.replace(m, acknowledges=False, out="disk") if m.name == "db4" else m for m in row.members)
+    decided = after(["db3"], dataclasses.replace(row, members=out))
+    assert isinstance(decided, NextTerm)
+    assert decided.row.out_of_service == {uuid(4): "disk"}
+    decided = after(["db3", "db4"], dataclasses.replace(row, members=out))
+    assert isinstance(decided, NextTerm)
+    assert not decided.row.out_of_service, "who is let in is in service"
+
+
 def test_a_registered_server_that_is_no_longer_a_member_is_kept_as_one_that_may_not_acknowledge() -> None:
     decided = after(["db3"], term(4, 1), members=(member(2), member(3)))
     assert isinstance(decided, NextTerm)
