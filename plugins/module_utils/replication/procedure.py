@@ -325,7 +325,14 @@ class Procedure:
 
         :raises HaError: ``not_received``, ``not_applied``.
         """
-        code, done = ("not_applied", "applied") if applied else ("not_received", "received")
+
+        def late(name: str, what: str, next_step: str, **evidence: Any) -> HaError:
+            return HaError(
+                "not_applied" if applied else "not_received",
+                f"{name} has not {'applied' if applied else 'received'} {what}",
+                evidence=dict(evidence, member=name),
+                next_step=next_step,
+            )
 
         def wait(session: Session) -> bool:
             best: Optional[int] = None
@@ -338,17 +345,14 @@ class Procedure:
                 if best is None or len(lacking) < best:
                     best, ends = len(lacking), time.monotonic() + self._means.stall
                 if time.monotonic() > ends:
-                    raise HaError(
-                        code,
-                        f"{session.name} has not {done} {lacking}, and makes no progress",
-                        evidence={
-                            "member": session.name,
-                            "lacks": str(lacking),
-                            "receiver": threads.receiver,
-                            "applier": threads.applier,
-                            "error": threads.receiver_message or threads.applier_message,
-                        },
-                        next_step=f"See why its {'applier' if applied else 'receiver'} does not go on; then run again.",
+                    raise late(
+                        session.name,
+                        f"{lacking}, and makes no progress",
+                        f"See why its {'applier' if applied else 'receiver'} does not go on; then run again.",
+                        lacks=str(lacking),
+                        receiver=threads.receiver,
+                        applier=threads.applier,
+                        error=threads.receiver_message or threads.applier_message,
                     )
                 time.sleep(repoint.POLL_EVERY)
 
@@ -357,12 +361,8 @@ class Procedure:
             if isinstance(outcome, HaError):
                 raise outcome
             if outcome is None:
-                raise HaError(
-                    code,
-                    f"{name} has not {done} everything within {self._means.receive_within:g} s, and goes on",
-                    evidence={"member": name},
-                    next_step="Run again a little later.",
-                )
+                whole = f"everything within {self._means.receive_within:g} s, and goes on"
+                raise late(name, whole, "Run again a little later.")
 
     def _until(self, session: Session, holds: Callable[[], bool], code: str, what: str) -> None:
         ends = time.monotonic() + self._means.connect
