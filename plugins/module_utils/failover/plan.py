@@ -258,6 +258,8 @@ def _fit(
     verdict = diagnosis.servers[name]
     if name not in answering:
         silent = observation.silent.get(name)
+        state = observation.states.get(name)
+        out = state is not None and state.server_uuid in term.out_of_service
         return [
             _reason(
                 "not_an_acknowledger",
@@ -265,6 +267,8 @@ def _fit(
                 + (f": {silent.message}" if silent else ""),
                 f"{silent.next_step} Or name another server."
                 if silent
+                else "Bring it back into service first (mysql_member, or mysql-ha member bring-back)."
+                if out
                 else "Converge it with the replication role, then run again.",
                 verdict=verdict.verdict,
                 reasons=list(verdict.reasons),

@@ -115,7 +115,8 @@ def result_said(recovery: Fields) -> str:
 
 def asked_for(recovery: Fields) -> str:
     """Why an operation was asked for, and by whom."""
-    return f"{recovery.get('reason') or 'no reason given'} ({recovery.get('by')})"
+    by, reason = recovery.get("by"), recovery.get("reason")
+    return f"{reason} ({by})" if reason else f"asked for by {by}"
 
 
 def look(name: str, cluster: Fields, now: float) -> Look:

@@ -231,11 +231,12 @@ def recovery(entry: glance.Fields, pen: Pen) -> str:
 
 
 def maintained(entry: glance.Fields, pen: Pen) -> str:
-    """An operation on one member: what came of it, what was done, what the cluster survives now."""
+    """An operation on one member: what came of it, what was done, and where n may be another one, what that survives."""
     lines = [pen.bold(f"{clean(entry.get('cluster'))}: {clean(glance.result_said(entry))}")]
     lines += _told("for", [glance.asked_for(entry)], pen)
     lines += _told("did", glance.sentences(entry.get("plan")), pen)
-    lines += _told("now", glance.sentences(entry.get("survives")), pen)
+    if entry.get("operation") in ("take_out", "bring_back"):
+        lines += _told("now", glance.sentences(entry.get("survives")), pen)
     return _text(lines)
 
 

@@ -155,10 +155,11 @@ class _MemberLook(Look):
         if self.target is None:
             if operation != TAKE_OUT:
                 silent = self.situation.observation.silent[name]
+                out = self.entry is not None and self.entry.out
                 yield _reason(
                     "member_does_not_answer",
                     silent.message,
-                    f"{silent.next_step} It can be taken out of service meanwhile.",
+                    silent.next_step + ("" if out else " It can be taken out of service meanwhile."),
                     member=name,
                     kind=silent.kind,
                 )

@@ -497,7 +497,8 @@ class Look:
         return bool(member and member.acknowledges)
 
     def _unclaimed(self, stay: set[str]) -> tuple[str, ...]:
-        """Accounts by which a server that leaves could still be attached: all but those of the servers that stay.
+        """Accounts by which a server that leaves could still be attached: all but those of the servers that stay, and
+        of the primary, which will need it once it is a replica.
 
         The row does not say which account a silent server uses, so every account that nobody who answers claims is
         locked; it is unlocked again for the server that needs it.
@@ -507,6 +508,7 @@ class Look:
             for s in self.replicas
             if s.server_uuid in stay or s.server_uuid not in self.registered
         }
+        claimed.add(account_of(self.wish, self.primary))
         replaced = {m.name for uuid, m in self.registered.items() if uuid not in stay}
         claimed -= {account_of(self.wish, s) for s in self.replicas if s.name in replaced and s.server_uuid not in stay}
         facts = self.situation.facts_of(self.primary.name)

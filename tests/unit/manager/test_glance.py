@@ -286,7 +286,7 @@ def test_an_operation_says_who_asked_and_why_and_is_not_open() -> None:
     line = glance.recovery_line(maintenance())
     assert line == "2026-01-31 03:02:04 UTC: db3 taken out of service, new disk (anna)."
     assert not glance.is_open(maintenance(outcome="failed"))
-    assert glance.asked_for(maintenance(reason="")) == "no reason given (anna)"
+    assert glance.asked_for(maintenance(reason="")) == "asked for by anna"
 
 
 def test_who_is_out_of_service_is_said_with_what_that_means_and_how_to_end_it() -> None:

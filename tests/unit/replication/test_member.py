@@ -34,7 +34,6 @@ from world import World, account, lossless, uuid, wish
 
 Adversary = Callable[[int], int]
 Decide = Callable[[Request, Any, Any], Any]
-WISH = wish(())
 
 
 def in_force(world: World) -> TermRow:
@@ -126,7 +125,7 @@ def out_unreachable(choose: Adversary) -> Any:
     def holds() -> None:
         _out(world, 3, 2)
         assert account(3) in world.locked
-        assert account(2) not in world.locked
+        assert world.locked == {account(3)}
 
     return world, Request(TAKE_OUT, "s3", "new disk"), holds
 
@@ -374,10 +373,6 @@ def _stop_at_once(self: Any) -> Any:
     if state.receiver.state == state.applier.state == "OFF":
         return None
     return steps.StopThreads(state.name, state.server_uuid, self.primary.name)
-
-
-def _nobody_unfit(self: Any, state: Any) -> Any:
-    return iter(())
 
 
 def out_at_k(choose: Adversary) -> Any:

@@ -59,6 +59,7 @@ def assert_converged(world: World, numbers: Any, k: int) -> None:
     assert world.p.source_enabled
     wanted = {uuid(n) for n in numbers if n != world.primary}
     assert {m.server_uuid for m in row.acknowledgers} == wanted
+    assert account(world.primary) not in world.locked, "the primary could not follow anybody later"
     for host in world.replicas():
         registered = uuid(host.number) in wanted
         assert (host in world.active()) == registered, host.name
