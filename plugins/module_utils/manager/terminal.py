@@ -231,7 +231,7 @@ def recovery(entry: glance.Fields, pen: Pen) -> str:
 
 
 def maintained(entry: glance.Fields, pen: Pen) -> str:
-    """An operation on one member: what came of it, what was done, and where n may be another one, what that survives."""
+    """An operation on one member: what came of it, what was done, and what is survived now where n may have changed."""
     lines = [pen.bold(f"{clean(entry.get('cluster'))}: {clean(glance.result_said(entry))}")]
     lines += _told("for", [glance.asked_for(entry)], pen)
     lines += _told("did", glance.sentences(entry.get("plan")), pen)

@@ -32,8 +32,8 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state imp
     TLS_FAILED,
     Applier,
     Observation,
-    ServerState,
     SemiSync,
+    ServerState,
     TermRow,
 )
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology import durability
