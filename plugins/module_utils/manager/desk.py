@@ -33,7 +33,7 @@ seconds since the epoch, durations are in seconds unless a key ends in ``_ms``; 
 
 An operation on a member (``maintenance``) ends as done, refused or failed, moves no primary, and has besides
 ``{member, operation (take_out|bring_back|repoint|start|stop), by, reason, changed, plan [sentence],
-survives [sentence]}``.
+survives [sentence], notes [sentence]}``.
 """
 
 from __future__ import annotations

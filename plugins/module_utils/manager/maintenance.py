@@ -98,6 +98,7 @@ class Maintenance:
             "changed": None,
             "plan": [],
             "survives": [],
+            "notes": [],
         }
         self._history.begin(begun)
         try:
@@ -107,12 +108,14 @@ class Maintenance:
             refused = "reasons" in error.evidence and not error.evidence.get("steps")
             self._end(begun, failure(error, REFUSED if refused else FAILED))
             raise
+        told = survives(report)
         done = {
             "outcome": DONE,
             "changed": report.changed,
             "term": report.after.term.term if report.after.term else None,
             "plan": [step["sentence"] for step in report.steps],
-            "survives": survives(report),
+            "survives": told,
+            "notes": [warning for warning in report.warnings if warning not in told],
         }
         return self._end(begun, done)
 

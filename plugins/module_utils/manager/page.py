@@ -387,7 +387,7 @@ def _folded(recovery: glance.Fields) -> str:
     parts = []
     if glance.is_maintenance(recovery):
         parts.append(f"<h4>Asked for</h4><p>{text(glance.asked_for(recovery))}</p>")
-        for title, key in (("Done", "plan"), ("What may die", "survives")):
+        for title, key in (("Done", "plan"), ("What may die", "survives"), ("Notes", "notes")):
             told = glance.sentences(recovery.get(key))
             parts.append(f"<h4>{title}</h4>{_list(told)}" if told else "")
     if recovery.get("verdict") or reasons:

@@ -237,6 +237,7 @@ def maintained(entry: glance.Fields, pen: Pen) -> str:
     lines += _told("did", glance.sentences(entry.get("plan")), pen)
     if entry.get("operation") in ("take_out", "bring_back"):
         lines += _told("now", glance.sentences(entry.get("survives")), pen)
+    lines += _told("note", glance.sentences(entry.get("notes")), pen)
     return _text(lines)
 
 

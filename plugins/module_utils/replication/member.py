@@ -323,13 +323,13 @@ class _MemberLook(Look):
 
     def _members(self, uuids: set[str]) -> tuple[Member, ...]:
         """The row as it is, but for this member."""
-        out = self.request.why if self.request.operation == TAKE_OUT else ""
-        return tuple(
-            dataclasses.replace(m, acknowledges=m.acknowledges if own else m.server_uuid in uuids, out=out)
-            if self._is_target(m)
-            else m
-            for m, own in ((m, m.server_uuid == self.primary.server_uuid) for m in self.row.members)
+        own = self._entry.server_uuid == self.primary.server_uuid
+        changed = dataclasses.replace(
+            self._entry,
+            acknowledges=self._entry.acknowledges if own else self._entry.server_uuid in uuids,
+            out=self.request.why if self.request.operation == TAKE_OUT else "",
         )
+        return tuple(changed if m is self._entry else m for m in self.row.members)
 
     def _warnings(self) -> Iterator[str]:
         if self.request.operation != TAKE_OUT:

@@ -314,7 +314,7 @@ class Look:
                 f"{state.name} has to be cloned and cannot leave the row",
                 "Add another acknowledger first: the last ones cannot be wiped.",
             )
-        attached = [s for s in self.replicas if self._follows(s)]
+        attached = [s for s in self.served if self._follows(s)]
         acknowledging = [s for s in attached if self._acknowledging(s) and s.server_uuid in self.registered]
         spare = self.term is None or len(acknowledging) > self._k
         donors = [

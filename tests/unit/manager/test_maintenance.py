@@ -23,7 +23,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.policy i
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.recover import Cause
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.refusal import Reason, Refusal
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.converge import Report
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.member import Request
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.member import Request, consequences
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import Login
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import Member
 from ansible_collections.lossless.mysql_ha.tests.unit.topology import situations
@@ -41,11 +41,11 @@ def config() -> ClusterConfig:
     return ClusterConfig("ledger", members, Login("admin", "canary"), ReplicationLogin("repl_", "canary", "/ca.pem"))
 
 
-def report(changed: bool = True) -> Report:
+def report(*warnings: str, changed: bool = True) -> Report:
     found: Any = SimpleNamespace(term=situations.term(2, 1))
     steps = ({"step": "LockOut", "member": "db1", "sentence": "lock repl_3 on db1", "seconds": 0.1},) if changed else ()
     wish: Any = None
-    return Report(changed, "db1", steps, found, found, wish)
+    return Report(changed, "db1", steps, found, found, wish, warnings)
 
 
 class Done:
@@ -62,7 +62,7 @@ class Done:
         assert self.go_on.wait(PATIENCE)
         if self.error is not None:
             raise self.error
-        return report()
+        return report("db4 did not answer either", *consequences(situations.term(2, 1)))
 
 
 @pytest.fixture
@@ -99,6 +99,7 @@ def test_what_was_done_stands_in_the_history_with_who_asked_and_why(history: His
     assert {key: entry[key] for key in wanted} == wanted
     assert entry["survives"][0] == "k=1 of n=1 acknowledgements, on disk"
     assert any("no failover can be completed" in line for line in entry["survives"])
+    assert entry["notes"] == ["db4 did not answer either"], "what is said already is not said again"
     assert entry["ended_at"] >= entry["at"]
     json.dumps(entry)
 
