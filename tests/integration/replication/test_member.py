@@ -9,31 +9,21 @@ from contextlib import contextmanager
 from typing import Any
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.gtid import GtidSet
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.converge import Report
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.maintain import as_result, maintain
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.maintain import as_result
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.member import (
     BRING_BACK,
     REPOINT,
     START,
     STOP,
     TAKE_OUT,
-    Request,
 )
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.situation import Wish
-from conftest import CA, MEANS
 from playing import Call, play
 from scratch import docker, everything
 from test_converge import Writer, acknowledgers, caught_up, executed, refusal, term, wait_for
 
 
-def do(cluster: Any, operation: str, name: str, reason: str = "") -> Report:
-    members = cluster.members()
-    request, wish = Request(operation, name, reason), Wish(members, ca=CA)
-    return maintain(members, cluster.login, request, wish, MEANS, cluster="scratch", connect_timeout=1.0)
-
-
 def refused(cluster: Any, operation: str, name: str) -> set[str]:
-    return set(refusal(lambda: do(cluster, operation, name)))
+    return set(refusal(lambda: cluster.maintain(operation, name)))
 
 
 def locked(primary: Any, number: int) -> bool:
@@ -77,7 +67,7 @@ def assert_whole(cluster: Any) -> None:
 def test_taken_out_stopped_and_brought_back_under_writes(lossless: Any) -> None:
     s1, _s2, s3 = lossless.servers
     with Writer(s1) as writer:
-        report = do(lossless, TAKE_OUT, "s3", "new disk")
+        report = lossless.maintain(TAKE_OUT, "s3", "new disk")
         done = as_result(report)
         assert [step["step"] for step in done["steps"]] == ["LockOut", "WriteTerm", "StopAcknowledging", "Readmit"]
         assert (done["n"], done["k"], done["out_of_service"]) == (1, 1, {"s3": "new disk"})
@@ -90,17 +80,17 @@ def test_taken_out_stopped_and_brought_back_under_writes(lossless: Any) -> None:
         assert s3.status("Rpl_semi_sync_replica_status") == "OFF"
         assert s1.status("Rpl_semi_sync_source_clients") == "1"
         assert not locked(s1, 3)
-        assert not do(lossless, TAKE_OUT, "s3", "another").changed
+        assert not lossless.maintain(TAKE_OUT, "s3", "another").changed
         settled = lossless.converge()
         assert not settled.changed
         assert any("out of service (new disk)" in warning for warning in settled.warnings)
         assert refused(lossless, TAKE_OUT, "s2") == {"too_few_acknowledgers"}
-        assert do(lossless, STOP, "s3").changed
+        assert lossless.maintain(STOP, "s3").changed
         assert threads(s3) == ("No", "No")
         assert not lossless.converge().changed
-        back = do(lossless, BRING_BACK, "s3")
+        back = lossless.maintain(BRING_BACK, "s3")
         assert [step["step"] for step in back.steps][-2:] == ["WriteTerm", "Acknowledge"]
-        assert not do(lossless, BRING_BACK, "s3").changed
+        assert not lossless.maintain(BRING_BACK, "s3").changed
     assert_whole(lossless)
     kept = {row["id"] for row in s3.sql("SELECT id FROM app.t")}
     assert set(writer.acknowledged) <= kept
@@ -110,7 +100,7 @@ def test_taken_out_stopped_and_brought_back_under_writes(lossless: Any) -> None:
 def test_a_member_that_gives_no_answer_is_taken_out_and_can_not_acknowledge_when_it_wakes_up(lossless: Any) -> None:
     s1, _s2, s3 = lossless.servers
     with paused(s3):
-        do(lossless, TAKE_OUT, "s3", "it hangs")
+        lossless.maintain(TAKE_OUT, "s3", "it hangs")
         assert acknowledgers(s1) == {"s2"}
         assert locked(s1, 3)
         assert refused(lossless, BRING_BACK, "s3") == {"member_does_not_answer"}
@@ -118,7 +108,7 @@ def test_a_member_that_gives_no_answer_is_taken_out_and_can_not_acknowledge_when
     wait_for(lambda: s3.replica()["Last_IO_Errno"] != 0, 20)
     assert s3.variable("rpl_semi_sync_replica_enabled") == "ON"
     assert s1.status("Rpl_semi_sync_source_clients") == "1"
-    assert do(lossless, BRING_BACK, "s3").changed
+    assert lossless.maintain(BRING_BACK, "s3").changed
     assert_whole(lossless)
 
 
@@ -132,7 +122,7 @@ def test_what_would_hold_writes_or_lose_something_is_refused_and_nothing_is_chan
     wait_for(lambda: s1.status("Rpl_semi_sync_source_clients") == "1")
     for operation in (TAKE_OUT, STOP):
         assert refused(lossless, operation, "s3") == {"too_few_acknowledgers"}
-    assert do(lossless, START, "s2").changed
+    assert lossless.maintain(START, "s2").changed
     s3.sql("STOP REPLICA", "SET GLOBAL super_read_only=OFF", "CREATE DATABASE mine", "SET GLOBAL super_read_only=ON")
     (surplus,) = str(executed(s3) - executed(s1)).splitlines()
     for operation in (BRING_BACK, REPOINT, START):
@@ -140,7 +130,7 @@ def test_what_would_hold_writes_or_lose_something_is_refused_and_nothing_is_chan
     # A person decides about it: its effect goes there, and the others take its name for nothing.
     s3.sql("SET GLOBAL super_read_only=OFF", "SET sql_log_bin=0", "DROP DATABASE mine", "SET GLOBAL super_read_only=ON")
     s1.sql(f"SET gtid_next='{surplus}'", "BEGIN", "COMMIT", "SET gtid_next=AUTOMATIC")
-    assert do(lossless, START, "s3").changed
+    assert lossless.maintain(START, "s3").changed
     assert_whole(lossless)
 
 
@@ -160,10 +150,10 @@ def test_a_lost_replica_is_pointed_at_the_primary_and_keeps_what_it_received(los
         )
         wait_for(lambda: s3.replica()["Source_UUID"] == s2.uuid())
         assert refused(lossless, START, "s3") == {"not_following_primary"}
-        assert do(lossless, REPOINT, "s3").changed
+        assert lossless.maintain(REPOINT, "s3").changed
         assert not executed(s1) <= executed(s3)
     assert s3.replica()["Source_UUID"] == s1.uuid()
-    assert not do(lossless, REPOINT, "s3").changed
+    assert not lossless.maintain(REPOINT, "s3").changed
     assert_whole(lossless)
     s1.sql("DROP DATABASE lost")
 
