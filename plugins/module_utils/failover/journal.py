@@ -19,6 +19,8 @@ import socket
 import time
 from typing import Any, Mapping, Optional
 
+from .. import durable_file
+from ..durable_file import DurableFile
 from ..errors import HaError
 
 BEGIN = "begin"
@@ -59,7 +61,7 @@ class Journal:
         self.run_id = run_id
         self.path = os.path.join(self.directory, f"{_file_name(run_id)}.jsonl")
         self._lock: Optional[int] = None
-        self._file: Optional[int] = None
+        self._file: Optional[DurableFile] = None
 
     def acquire(self) -> None:
         """Make the directory, and keep other runs on this host out.
@@ -68,7 +70,7 @@ class Journal:
         """
         path = os.path.join(self.directory, "lock")
         try:
-            os.makedirs(self.directory, mode=0o700, exist_ok=True)
+            durable_file.make_directory(self.directory)
             self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             since = time.strftime("%FT%TZ", time.gmtime())
@@ -125,11 +127,8 @@ class Journal:
         record = json.dumps({"what": what, "at": time.time(), **values}, sort_keys=True, default=str) + "\n"
         try:
             if self._file is None:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-                self._file = os.open(self.path, flags, 0o600)
-                _sync_directory(self.directory)
-            _append(self._file, record.encode())
-            os.fdatasync(self._file)
+                self._file = DurableFile.open(self.path)
+            self._file.append(record)
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
@@ -140,15 +139,11 @@ class Journal:
         """
         line = json.dumps({"what": END, "at": time.time(), "how": how, "by": self.run_id}) + "\n"
         try:
-            handle = os.open(unfinished.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            other = DurableFile.open(unfinished.path, create=False)
             try:
-                # What a crash tore off never happened; what is appended must not be glued to it.
-                whole = os.pread(handle, os.fstat(handle).st_size, 0).rfind(b"\n") + 1
-                os.ftruncate(handle, whole)
-                _append(handle, line.encode())
-                os.fsync(handle)
+                other.append(line)
             finally:
-                os.close(handle)
+                other.close()
         except OSError as error:
             raise _unwritable(unfinished.path, error) from error
 
@@ -158,9 +153,10 @@ class Journal:
         return self._file is not None
 
     def release(self) -> None:
-        for handle in (self._file, self._lock):
-            if handle is not None:
-                os.close(handle)
+        if self._file is not None:
+            self._file.close()
+        if self._lock is not None:
+            os.close(self._lock)
         self._file = self._lock = None
 
 
@@ -177,43 +173,20 @@ def _unwritable(path: str, error: OSError) -> HaError:
     )
 
 
-def _append(handle: int, data: bytes) -> None:
-    """Write all of it, or nothing: a file system that fills up takes a part and says so only by the count."""
-    before = os.fstat(handle).st_size
-    try:
-        left = data
-        while left:
-            left = left[os.write(handle, left) :]
-    except OSError:
-        os.ftruncate(handle, before)
-        raise
-
-
 def _read(path: str) -> tuple[Mapping[str, Any], ...]:
     """The whole records of a journal; a last line that was cut off by a crash never happened.
 
     :raises HaError: ``journal_damaged``: what that run did is not known.
     """
     records = []
-    with open(path, encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            if not line.endswith("\n"):
-                break
-            try:
-                records.append(json.loads(line))
-            except ValueError as error:
-                raise HaError(
-                    "journal_damaged",
-                    f"line {len(records) + 1} of the journal {path} is no record",
-                    evidence={"path": path, "line": len(records) + 1},
-                    next_step="See by hand how far that run came, then move the file away and run again.",
-                ) from error
+    for line in durable_file.whole_lines(os.open(path, os.O_RDONLY | os.O_CLOEXEC)):
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            raise HaError(
+                "journal_damaged",
+                f"line {len(records) + 1} of the journal {path} is no record",
+                evidence={"path": path, "line": len(records) + 1},
+                next_step="See by hand how far that run came, then move the file away and run again.",
+            ) from error
     return tuple(records)
-
-
-def _sync_directory(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
