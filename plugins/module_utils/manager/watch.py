@@ -91,6 +91,7 @@ class Manager:
         self._links = links or Links(clock=clock)
         self._started_at = wall()
         self._tick_late = 0.0
+        self._tick_took: Optional[float] = None
         self._clusters: dict[str, _Cluster] = {}
         self._timers: list[tuple[float, int, str]] = []
         self._count = itertools.count()
@@ -210,7 +211,7 @@ class Manager:
         timing = config.timing
         took = ended.ended_at - ended.asked_at
         lateness = max(ended.asked_at - cluster.asked_for, took - timing.deadline, 0.0)
-        self._tick_late = lateness
+        self._tick_late, self._tick_took = lateness, took
         tick = Tick(ended.asked_at, ended.ended_at, ended.answers, late=lateness > timing.late)
         watched = verdict.note(cluster.view.watched, tick)
         found = verdict.judge(watched, timing, config.cut)
@@ -397,6 +398,7 @@ class Manager:
                 "members": sum(len(c.config.members) for c in clusters.values()),
                 "tick_s": self._config.tick,
                 "tick_late_s": round(self._tick_late, 4),
+                "tick_duration_s": round(self._tick_took, 4) if self._tick_took is not None else None,
                 "cpu_s": round(used.ru_utime + used.ru_stime, 3),
             },
             "clusters": {name: self._status_of(cluster, now, monotonic) for name, cluster in clusters.items()},

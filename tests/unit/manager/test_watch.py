@@ -362,21 +362,25 @@ def test_status_has_the_shape_that_the_face_was_promised(tmp_path: Path) -> None
         promised = (desk.__doc__ or "").partition("``recoveries()``")[0]
         assert set(status["manager"]) == {
             "version", "host", "pid", "started_at", "now", "dry_run", "clusters", "members", "tick_s", "tick_late_s",
-            "cpu_s",
+            "tick_duration_s", "cpu_s",
         }  # fmt: skip
         cluster = status["clusters"]["ledger"]
         assert set(cluster) == {
             "verdict", "reasons", "since", "action", "held_by", "primary", "primary_uuid", "term", "n", "k", "paused",
-            "maintenance", "cooldown_until", "members", "last_recovery", "updated_at",
+            "maintenance", "cooldown_until", "members", "last_recovery", "updated_at", "semi_sync_clients",
+            "heartbeat_age_s",
         }  # fmt: skip
         members = cluster["members"]
         assert set(members["db1"]) == {
             "address", "zone", "city", "role", "answer", "answered_at", "writable", "receiver", "source", "lag_s",
-            "message",
+            "message", "acknowledges",
         }  # fmt: skip
         for key in (*status["manager"], *cluster, *members["db1"]):
             assert re.search(rf"\b{key}\b", promised), f"{key} was not promised"
         assert [m["role"] for m in members.values()] == ["primary", "replica", "replica"]
+        assert [m["acknowledges"] for m in members.values()] == [None, True, True]
+        assert cluster["semi_sync_clients"] == 2 and 0.15 <= cluster["heartbeat_age_s"] < PATIENCE
+        assert 0 < status["manager"]["tick_duration_s"] < PATIENCE
         assert (members["db2"]["source"], members["db2"]["lag_s"], members["db2"]["receiver"]) == ("db1", 0.0, "ON")
         assert abs(members["db1"]["answered_at"] - now) < 60
         assert (cluster["n"], cluster["k"], cluster["primary_uuid"]) == (2, 1, uuid_of(1))
