@@ -17,7 +17,7 @@ ROLE = Path(__file__).resolve().parents[3] / "roles" / "manager"
 MEMBERS = [{"name": "db1", "host": "10.0.0.11", "port": 33062}, {"name": "db2", "host": "10.0.0.12", "port": 33062}]
 INVENTORY: dict[str, Any] = {
     "mysql_ha_members": MEMBERS,
-    "mysql_ha_admin_password": "canary-admin",
+    "mysql_ha_manager_password": "canary-manager",
     "mysql_ha_replication_password": "canary-replication",
     "ansible_managed": "managed",
 }
@@ -46,8 +46,8 @@ def test_one_cluster_comes_from_the_inventory() -> None:
         {
             "name": "ledger",
             "members": MEMBERS,
-            "user": "lossless_admin",
-            "password": "canary-admin",
+            "user": "lossless_manager",
+            "password": "canary-manager",
             "ca": "/etc/lossless-mysql-ha/tls/ca.pem",
             "replication": {
                 "user_prefix": "lossless_repl_",
@@ -70,7 +70,7 @@ def test_many_clusters_say_only_what_is_their_own() -> None:
     ]
     first, second = settings(manager_clusters=clusters, manager_cluster_defaults={"cooldown": 900})["clusters"]
     assert (first["user"], first["cooldown"], first["replication"]["password"]) == (
-        "lossless_admin",
+        "lossless_manager",
         900,
         "canary-replication",
     )
@@ -98,7 +98,7 @@ def test_the_manager_reads_what_the_role_writes() -> None:
         )
     )
     assert found.token == "0123456789abcdef" and found.listen_socket == client.SOCKET
-    assert found.clusters[0].login.password == "canary-admin"
+    assert found.clusters[0].login.password == "canary-manager"
     assert found.clusters[0].rules.cooldown == 900 and found.clusters[0].after[0].name == "awx"
     assert [member.name for member in found.clusters[0].members] == ["db1", "db2"]
 
