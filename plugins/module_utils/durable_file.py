@@ -8,11 +8,14 @@ the same for all: what could not be put on disk is not in the file either, and t
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from typing import Iterator, Optional
 
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-"""A link in the place of a file is refused: who may write in the directory could point it anywhere."""
+# Who may write in the directory could put a link in the place of a file, or another name of one, and have whoever opens
+# it, who may be root, write anywhere.
+_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class DurableFile:
@@ -30,26 +33,33 @@ class DurableFile:
             os.ftruncate(handle, self._whole)
 
     @classmethod
-    def open(cls, path: str, *, create: bool = True, mode: int = 0o600, directory: Optional[int] = None) -> DurableFile:
+    def open(
+        cls,
+        path: str,
+        *,
+        create: bool = True,
+        mode: int = 0o600,
+        group: Optional[int] = None,
+        directory: Optional[int] = None,
+    ) -> DurableFile:
         """Open for appending. A file that was made is in its directory for good when this returns.
 
-        :param mode: of a file that is made, whatever the umask.
+        :param mode: of a file that is made, whatever the umask; ``group``: its group, the process's own by default.
         :param directory: an open directory that ``path`` is in; without it ``path`` stands for itself.
         :raises OSError:
         """
+        flags = os.O_RDWR | os.O_APPEND
         try:
-            handle = os.open(path, _FLAGS, dir_fd=directory)
+            handle = open_file(path, flags, directory=directory)
+            made = False
         except FileNotFoundError:
             if not create:
                 raise
-            handle = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory)
-            try:
-                os.fchmod(handle, mode)
-                _sync_parent(path, directory)
-            except OSError:
-                os.close(handle)
-                raise
+            handle = open_file(path, flags | os.O_CREAT, mode=mode, group=group, directory=directory)
+            made = True
         try:
+            if made:
+                _sync_parent(path, directory)
             return cls(handle)
         except OSError:
             os.close(handle)
@@ -79,6 +89,45 @@ class DurableFile:
 
     def close(self) -> None:
         os.close(self._handle)
+
+
+def open_file(
+    path: str, flags: int, *, mode: int = 0o600, group: Optional[int] = None, directory: Optional[int] = None
+) -> int:
+    """A regular file by that very name, and no other name of another one.
+
+    :param mode: of a file that is made, whatever the umask; ``group``: its group, the process's own by default.
+    :raises OSError:
+    """
+    made = -1
+    if flags & os.O_CREAT:
+        with contextlib.suppress(FileExistsError):
+            made = os.open(path, flags | os.O_EXCL | _SAFE, 0o600, dir_fd=directory)
+    # Without blocking, for what was put there may be a pipe that nobody writes to.
+    handle = made if made >= 0 else os.open(path, flags | _SAFE | os.O_NONBLOCK, dir_fd=directory)
+    try:
+        if made >= 0:
+            give(made, mode, group)
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
+            raise OSError(errno.EMLINK, "no file of this name alone", path)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def give(handle: int, mode: int, group: Optional[int]) -> None:
+    """Mode and group of one's own file or directory. The mode has no setgid bit, which a hardened service may not set:
+    the group is set instead of inherited.
+
+    :raises OSError:
+    """
+    about = os.fstat(handle)
+    if group is not None and about.st_gid != group:
+        os.fchown(handle, -1, group)
+    if stat.S_IMODE(about.st_mode) & 0o777 != mode:
+        os.fchmod(handle, mode)
 
 
 def replace(path: str, text: str, *, mode: int = 0o600) -> DurableFile:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.hands import ReplicationLogin
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.journal import Journal
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.plan import EMERGENCY, Request
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.procedure import Report
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import board, desk, service, watch
@@ -72,7 +74,11 @@ class Site:
         self.beat = 17
         self.beating = True
         self._end = threading.Event()
-        self.config = Config(clusters=(self.cluster(**rules),), state_directory=str(place / "state"))
+        self.config = Config(
+            clusters=(self.cluster(**rules),),
+            state_directory=str(place / "state"),
+            journal_directory=str(place / "journal"),
+        )
         self.manager: Manager
         self.history: History
         threading.Thread(target=self._heart, daemon=True).start()
@@ -283,6 +289,70 @@ def test_an_interrupted_recovery_is_taken_up_at_the_next_start(site: Site) -> No
     assert running["id"] in second["reasons"][0]
     time.sleep(0.7)
     assert len(site.failover.calls) == 1
+
+
+def leave_journal(site: Site, run_id: str = "run-1", alive: bool = False) -> Journal:
+    """A module's run on this host that was killed, a while ago: it had frozen two receivers."""
+    journal = Journal(site.config.journal_directory, "ledger", run_id)
+    journal.acquire()
+    journal.write("begin", request={}, old_primary="db1")
+    journal.write("freeze", names=["db2", "db3"], old_primary="db1")
+    if not alive:
+        journal.release()
+    os.utime(journal.path, (0, time.time() - 60))
+    return journal
+
+
+def test_a_run_of_a_module_that_was_interrupted_is_taken_up_once(site: Site) -> None:
+    left = leave_journal(site)
+    site.change(1, read_only="1")
+    site.start()
+    site.until(lambda: site.failover.calls, "the recovery")
+    taken = site.until(lambda: [r for r in site.manager.recoveries() if r["ended_at"]], "its end")[0]
+    assert left.run_id in taken["reasons"][0] and taken["old_primary"] == "db1"
+    assert site.failover.calls[0][1].mode == EMERGENCY
+    time.sleep(0.7)
+    # The pretended failover leaves the journal as it is; a real one that was refused does, too.
+    assert len(site.failover.calls) == 1
+
+
+def test_a_cluster_that_looks_well_is_looked_at_too(site: Site) -> None:
+    leave_journal(site)
+    site.start()
+    site.until(lambda: site.failover.calls, "the recovery")
+
+
+@pytest.mark.parametrize("why", ["alive", "ended", "paused", "another cluster", "cut off"])
+def test_what_is_not_taken_up(site: Site, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "JOURNALS_EVERY_WHEN_ILL", 0.1)
+    if why == "cut off":
+        for number in (1, 2, 3):
+            site.peers[number].close()
+    else:
+        site.change(1, read_only="1")
+    journal = leave_journal(site, alive=why == "alive")
+    if why == "ended":
+        Path(journal.path).write_text('{"what": "end"}\n')
+        os.utime(journal.path, (0, 0))
+    elif why == "another cluster":
+        os.rename(journal.directory, f"{journal.directory}-2")
+    site.start()
+    if why == "paused":
+        site.manager.pause("", "ann", "maintenance", None)
+    time.sleep(1.5)
+    assert site.failover.calls == []
+    if why == "paused":
+        site.manager.resume("", "ann")
+        site.until(lambda: site.failover.calls, "the recovery")
+    journal.release()
+
+
+def test_journals_that_would_stop_every_recovery_are_said_before_there_is_one(site: Site) -> None:
+    with open(leave_journal(site).path, "a") as out:
+        out.write("garbage\n")
+    site.start()
+    line = site.until(lambda: [line for line in site.lines if "no recovery will be done" in line], "the line")[0]
+    assert "journal_damaged" in line or "is no record" in line
 
 
 def test_only_one_recovery_of_a_cluster_at_a_time(site: Site) -> None:
