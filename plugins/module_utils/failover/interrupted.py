@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -31,10 +32,11 @@ class Interrupted:
     def of(self, cluster: str) -> Optional[Unfinished]:
         """The newest run of that cluster that has not ended, and that nobody is at work on.
 
-        :raises HaError: ``journal_damaged``, ``journal_unreadable``: every run will be refused because of it.
+        :raises HaError: ``journal_damaged``, ``journal_unreadable``, ``journal_unwritable``: every run will be refused
+            because of it.
         """
         place = journal.place_of(self._directory, cluster)
-        if not os.path.isdir(place):
+        if not _usable(place):
             return None
         for name in journal.names_of_runs(place):
             stamp, written_at = _stamp(os.path.join(place, name))
@@ -50,6 +52,22 @@ class Interrupted:
                 return None
             return run
         return None
+
+
+def _usable(place: str) -> bool:
+    """Whether a cluster's directory is there. If not, a run has to be able to make it.
+
+    :raises HaError: ``journal_unwritable``.
+    """
+    there = os.path.abspath(place)
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    found = there == os.path.abspath(place)
+    lock = os.path.join(place, journal.LOCK)
+    for path in (there, *([lock] if found and os.path.lexists(lock) else [])):
+        if not os.access(path, os.R_OK | os.W_OK | (0 if path == lock else os.X_OK)):
+            raise journal.unwritable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    return found
 
 
 def _stamp(path: str) -> tuple[tuple[str, int, int], float]:

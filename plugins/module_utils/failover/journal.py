@@ -158,7 +158,7 @@ class Journal:
                 self._file = DurableFile.open(self._name, mode=self._mode, group=self._group, directory=place)
             self._file.append(record)
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
 
     def close_other(self, unfinished: Unfinished, how: str) -> None:
         """Mark an interrupted run as dealt with by this one.
@@ -174,7 +174,7 @@ class Journal:
             finally:
                 other.close()
         except OSError as error:
-            raise _unwritable(unfinished.path, error) from error
+            raise unwritable(unfinished.path, error) from error
 
     @property
     def begun(self) -> bool:
@@ -227,12 +227,13 @@ def _file_name(text: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in text) or "_"
 
 
-def _unwritable(path: str, error: OSError) -> HaError:
+def unwritable(path: str, error: OSError) -> HaError:
+    """What an ``OSError`` at writing means."""
     return HaError(
         "journal_unwritable",
         f"the journal {path} can not be written: {error.strerror}",
         evidence={"path": path, "errno": error.errno},
-        next_step="Make room on that file system, then run again.",
+        next_step="Make room on that file system, or mend its permissions, then run again.",
     )
 
 

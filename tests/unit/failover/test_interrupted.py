@@ -207,6 +207,53 @@ def test_a_journal_that_can_not_be_read_is_no_journal_that_is_not_there(shared: 
     assert code == "journal_unreadable" and "run-1.jsonl" in message
 
 
+LOOK = """
+import json, os, sys
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.interrupted import Interrupted
+os.setgroups([])
+os.setgid({group})
+os.setuid({user})
+try:
+    found = Interrupted(sys.argv[1], wall=lambda: 1e9).of("ledger")
+    print(json.dumps(found.run_id if found else None))
+except HaError as error:
+    print(json.dumps([error.code, error.evidence["path"]]))
+"""
+
+
+@as_root
+def test_what_would_stop_every_run_is_seen_before_there_is_one(shared: Path) -> None:
+    def look() -> Any:
+        done = subprocess.run(
+            [sys.executable, "-c", LOOK.format(group=GROUP, user=USER), str(shared)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    assert look() is None
+    run_as(0, shared, "run-1", "begin")
+    assert look() == "run-1"
+    place = shared / "ledger"
+    for path, mode, code in (
+        (place / "run-1.jsonl", 0o600, "journal_unreadable"),
+        (place / "lock", 0o640, "journal_unwritable"),
+        (place, 0o750, "journal_unwritable"),
+        (shared, 0o2700, "journal_unwritable"),
+    ):
+        before = stat.S_IMODE(path.stat().st_mode)
+        path.chmod(mode)
+        assert look()[0] == code, path
+        path.chmod(before)
+    place.rename(shared / "another")
+    shared.chmod(0o2750)
+    assert look() == ["journal_unwritable", str(shared)]
+
+
 @pytest.mark.parametrize("what", ["lock", "run-2.jsonl", "run-1.jsonl"])
 @pytest.mark.parametrize("how", [os.symlink, os.link, "pipe"])
 def test_what_was_put_in_the_place_of_a_file_is_not_written_to(tmp_path: Path, what: str, how: Any) -> None:
