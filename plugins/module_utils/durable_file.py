@@ -22,15 +22,12 @@ class DurableFile:
     """Lines that are only ever appended. For one writer at a time, which the caller sees to; not for two threads."""
 
     def __init__(self, handle: int) -> None:
-        """Takes over an open file, and cuts off what a crash left of a last line: it never happened.
+        """Takes over an open file. What a crash left of a last line never happened: the next line takes its place.
 
         :raises OSError:
         """
         self._handle = handle
-        size = os.fstat(handle).st_size
-        self._whole = _whole(handle, size)
-        if self._whole != size:
-            os.ftruncate(handle, self._whole)
+        self._whole = _whole(handle, os.fstat(handle).st_size)
 
     @classmethod
     def open(
@@ -72,7 +69,7 @@ class DurableFile:
         """
         data = text.encode()
         try:
-            # Of what failed before and could not be taken back then.
+            # Of a crash, or of what failed before and could not be taken back then.
             if os.fstat(self._handle).st_size > self._whole:
                 os.ftruncate(self._handle, self._whole)
             _write(self._handle, data)

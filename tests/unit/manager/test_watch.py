@@ -303,7 +303,9 @@ def leave_journal(site: Site, run_id: str = "run-1", alive: bool = False) -> Jou
     return journal
 
 
-def test_a_run_of_a_module_that_was_interrupted_is_taken_up_once(site: Site) -> None:
+def test_a_run_of_a_module_that_was_interrupted_is_taken_up_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("JOURNALS_EVERY", "JOURNALS_EVERY_WHEN_ILL"):
+        monkeypatch.setattr(watch, name, 0.1)
     left = leave_journal(site)
     site.change(1, read_only="1")
     site.start()
@@ -311,7 +313,8 @@ def test_a_run_of_a_module_that_was_interrupted_is_taken_up_once(site: Site) -> 
     taken = site.until(lambda: [r for r in site.manager.recoveries() if r["ended_at"]], "its end")[0]
     assert left.run_id in taken["reasons"][0] and taken["old_primary"] == "db1"
     assert site.failover.calls[0][1].mode == EMERGENCY
-    time.sleep(0.7)
+    site.verdict("healthy")
+    time.sleep(1.5)
     # The pretended failover leaves the journal as it is; a real one that was refused does, too.
     assert len(site.failover.calls) == 1
 
@@ -322,7 +325,7 @@ def test_a_cluster_that_looks_well_is_looked_at_too(site: Site) -> None:
     site.until(lambda: site.failover.calls, "the recovery")
 
 
-@pytest.mark.parametrize("why", ["alive", "ended", "paused", "another cluster", "cut off"])
+@pytest.mark.parametrize("why", ["alive", "ended", "paused", "paused and run again", "another cluster", "cut off"])
 def test_what_is_not_taken_up(site: Site, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "JOURNALS_EVERY_WHEN_ILL", 0.1)
     if why == "cut off":
@@ -337,13 +340,18 @@ def test_what_is_not_taken_up(site: Site, why: str, monkeypatch: pytest.MonkeyPa
     elif why == "another cluster":
         os.rename(journal.directory, f"{journal.directory}-2")
     site.start()
-    if why == "paused":
+    if why.startswith("paused"):
         site.manager.pause("", "ann", "maintenance", None)
     time.sleep(1.5)
     assert site.failover.calls == []
     if why == "paused":
         site.manager.resume("", "ann")
         site.until(lambda: site.failover.calls, "the recovery")
+    elif why == "paused and run again":
+        Path(journal.path).write_text('{"what": "end"}\n')
+        site.manager.resume("", "ann")
+        time.sleep(1.5)
+        assert site.failover.calls == []
     journal.release()
 
 
