@@ -130,7 +130,7 @@ def give(handle: int, mode: int, group: Optional[int]) -> None:
 def replace(path: str, text: str, *, mode: int = 0o600) -> DurableFile:
     """A file of these lines in the place of another, all or nothing; open for appending.
 
-    :raises OSError: the old one is still there.
+    :raises OSError: the old one is still there; or, when only the directory could not be synced, one of the two.
     """
     fresh = f"{path}.new"
     with contextlib.suppress(FileNotFoundError):
