@@ -398,7 +398,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "actor_killed_while_cut",
         29,
-        "only the replication is cut, and whoever acts is killed before, while and after the old primary is closed",
+        "only the replication is cut, and whoever acts is killed before and after the old primary is fenced",
         (
             Inject("replication_cut"),
             LOCAL_CLIENTS,

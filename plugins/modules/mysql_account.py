@@ -35,7 +35,7 @@ options:
       - What the account is for, which decides its grants. The notes say what each grant is needed for.
     type: str
     required: true
-    choices: [admin, monitor, keeper, clone, replication, drill]
+    choices: [admin, manager, monitor, keeper, clone, replication, drill]
   password:
     description:
       - The password. Whether an existing account has it is found out by logging in with it.
@@ -94,6 +94,21 @@ notes:
     C(CLONE INSTANCE) and BACKUP_ADMIN for the donor's side of it; SHOW VIEW shows the names and keys of all tables
     without a row of them; SELECT on C(performance_schema) and C(mysql) reads state and accounts; ALL on C(lossless_ha)
     for its own tables. C(GET_LOCK) needs nothing. It can read no application's rows and grant nothing."
+  - "V(manager): what V(admin) needs for failing over and for M(lossless.mysql_ha.mysql_member), and for nothing else.
+    SYSTEM_VARIABLES_ADMIN and CONNECTION_ADMIN set C(super_read_only), C(offline_mode) and the sides of semi-sync
+    replication, write while C(read_only) is on, and end other sessions (C(KILL)): those of applications on a primary
+    whose replication is cut, and the dump thread of a replica that is taken out; SERVICE_CONNECTION_ADMIN opens the
+    admin port; REPLICATION_SLAVE_ADMIN is for C(STOP REPLICA) and C(CHANGE REPLICATION SOURCE); RELOAD for
+    C(RESET REPLICA ALL); REPLICATION CLIENT for C(SHOW REPLICA STATUS); PROCESS for open transactions and the sessions
+    of others; EVENT with SET_ANY_DEFINER (SET_USER_ID before 8.2) enables events, in whatever schema they are, and
+    keeps their definers; CREATE USER is for C(ALTER USER ... ACCOUNT LOCK) on the account of a replica that is taken
+    out, for which MySQL has no smaller privilege; SELECT (Host), SELECT (User) and SELECT (account_locked) on
+    C(mysql.user) see whether it is locked, and no password's hash; SELECT on C(performance_schema) and C(lossless_ha)
+    reads state; INSERT on C(lossless_ha.term) appends a term and can change none; INSERT and UPDATE on
+    C(lossless_ha.heartbeat) write the first heartbeat of a term. It can not seed by clone, create tables, read an
+    application's rows or grant. Guard its password like that of V(admin) all the same, for MySQL gives more with these:
+    CREATE USER can give any account without C(SYSTEM_USER) another password, EVENT with a definer of its choice acts
+    as such an account, and SYSTEM_VARIABLES_ADMIN includes the variables of a session, C(sql_log_bin) too."
   - "V(monitor): PROCESS and REPLICATION CLIENT with SELECT on C(performance_schema) and C(lossless_ha) read the
     state; SERVICE_CONNECTION_ADMIN opens the admin port, which answers when all other connections are taken."
   - "V(keeper): INSERT and UPDATE on C(lossless_ha.heartbeat) with SELECT on C(lossless_ha) write the heartbeat;
@@ -167,7 +182,7 @@ SPEC: dict[str, Any] = {
     "duty": {
         "type": "str",
         "required": True,
-        "choices": ["admin", "monitor", "keeper", "clone", "replication", "drill"],
+        "choices": ["admin", "manager", "monitor", "keeper", "clone", "replication", "drill"],
     },
     "password": {"type": "str", "no_log": True},
     "require_tls": {"type": "bool", "default": True},

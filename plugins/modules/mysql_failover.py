@@ -98,6 +98,8 @@ options:
   journal_directory:
     description:
       - Where this host keeps its journals, one directory a cluster. It must survive a restart of the host.
+      - On a host with a manager it is the manager's as well, so that each takes up what the other left. The role
+        C(manager) shares it with the group C(lossless-mysql-ha); run the module as root or as a member of that group.
     type: path
     default: /var/lib/lossless-mysql-ha/journal
 extends_documentation_fragment:

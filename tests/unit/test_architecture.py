@@ -27,12 +27,13 @@ ROOMS: dict[str, frozenset[str]] = {
     "topology": frozenset({"ground", "server"}),
     "binlog": frozenset({"ground"}),
     "config_file": frozenset({"ground"}),
+    "durable_file": frozenset(),
     "keeper": frozenset({"ground", "server", "topology", "config_file"}),
     "rejoin": frozenset({"ground", "server", "topology", "binlog"}),
     "replication": frozenset({"ground", "server", "topology", "binlog", "rejoin"}),
-    "failover": frozenset({"ground", "server", "topology", "binlog", "rejoin", "replication"}),
+    "failover": frozenset({"ground", "server", "topology", "binlog", "rejoin", "replication", "durable_file"}),
     "manager": frozenset(
-        {"ground", "server", "topology", "binlog", "rejoin", "replication", "failover", "config_file"}
+        {"ground", "server", "topology", "binlog", "rejoin", "replication", "failover", "config_file", "durable_file"}
     ),
 }
 

@@ -17,13 +17,12 @@ from ..errors import HaError, defect, together
 from ..gtid import GtidSet
 from ..replication import repoint, semi_sync
 from ..server import budget as budgets
-from ..server import schema
+from ..server import schema, sessions
 from ..server.accounts import replication_user
 from ..server.session import Session, StatementFailed, identifier
 from ..server.state import Member, Observation, ServerState, TermRow
 from ..topology.locks import KEEP_EVERY, Locks
 from ..topology.observe import Members, in_parallel
-from . import fence
 
 FREEZE_SECONDS = 8.0
 """STOP REPLICA waits for an attempt to connect that is under way; that ends after replica_net_timeout at the latest
@@ -31,9 +30,6 @@ FREEZE_SECONDS = 8.0
 
 CONNECT_SECONDS = 5.0
 """For a receiver to connect: a first attempt may fail, and the next one comes a second later (connect_retry)."""
-
-FENCE_SECONDS = 1.0
-"""For an old primary that answers to become read-only. Without that it is offline, and acknowledges nothing."""
 
 SILENT_SECONDS = 0.25
 """For the answer of a server that a watcher has seen give none: it is asked once more, and not waited for."""
@@ -290,13 +286,28 @@ class Hands:
         """
         semi_sync.disarm(self._session(name), within=self._deadline)
 
-    def fence(self, name: str) -> str:
-        """Take an old primary that answers offline and read-only; no client of it is told OK.
+    def fence(self, name: str) -> list[str]:
+        """Take an old primary that answers offline, and end the sessions of those who are let in all the same.
 
-        :returns: why it is not read-only in the end; empty when it is.
-        :raises HaError: it could not even be taken offline.
+        Commits that wait there go on waiting, with nobody left who could be told: semi-sync stays on, and
+        ``super_read_only`` is not asked for, since it waits for them. So they are not committed in the engine, and can
+        still be rolled back.
+
+        :returns: the accounts whose sessions this one may not end.
+        :raises HaError: it could not be taken offline, or not asked who is there.
         """
-        return fence.close(functools.partial(self._another, name), budget=FENCE_SECONDS, within=self._deadline)
+        session = self._another(name)
+        try:
+            session.execute("SET GLOBAL offline_mode = ON", within=self._deadline)
+            others = [
+                client
+                for client in sessions.clients(session, within=self._deadline)
+                if not client.killed and client.user != self._members.login.user
+            ]
+            came = {client: sessions.end(session, client.id, within=self._deadline) for client in others}
+            return sorted({client.user for client, what in came.items() if what == sessions.REFUSED})
+        finally:
+            session.close()
 
     def open_writes(self, name: str) -> None:
         """Take writes. Each flag is tried, whatever became of the other.

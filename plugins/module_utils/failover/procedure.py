@@ -65,7 +65,7 @@ class Effects(Protocol):
     def connected(self, names: Sequence[str], enough: Optional[int] = None) -> dict[str, Optional[HaError]]: ...
     def leave_source(self, state: ServerState) -> None: ...
     def arm(self, name: str, k: int) -> None: ...
-    def fence(self, name: str) -> str: ...
+    def fence(self, name: str) -> list[str]: ...
     def disarm(self, name: str) -> None: ...
     def open_writes(self, name: str) -> None: ...
     def close_writes(self, name: str, budget: float) -> None: ...
@@ -461,18 +461,20 @@ class Procedure:
         return self._verified(elected, decision.row)
 
     def _fence(self, old_primary: str) -> None:
-        """Close the old primary, which answers, before another one opens. The last thing before that: whatever can fail
-        has been done, and until then its clients can read there.
+        """Let nobody in to the old primary, which answers, before another one opens. The last thing before that:
+        whatever can fail has been done, and until then its clients can read there.
 
-        That it fails stops nothing: it can acknowledge nothing, and its keeper closes it as soon as it hears of the
+        That it fails stops nothing: it can acknowledge nothing, and its keeper fences it as soon as it hears of the
         new term.
         """
         try:
             left = self.hands.fence(old_primary)
         except HaError as error:
-            left = error.message
-        if left:
-            self.report.notes.append(f"{old_primary} is not closed: {left}")
+            self.report.notes.append(f"{old_primary} is not fenced: {error.message}")
+        else:
+            if left:
+                who = ", ".join(left)
+                self.report.notes.append(f"{old_primary} is fenced, and the sessions of {who} could not be ended there")
 
     def _describe(self, row: TermRow, elected: Elected) -> None:
         self.report.new_primary = elected.name

@@ -49,6 +49,8 @@ def cluster_status(
         "term": term.term if term else None,
         "n": term.n if term else None,
         "k": term.k if term else None,
+        "semi_sync_clients": _clients(view),
+        "heartbeat_age_s": _heartbeat_age(view, monotonic),
         "paused": dataclasses.asdict(pause) if pause else None,
         "maintenance": _maintenance(view.config, now),
         "cooldown_until": cooldown(view.config.rules, attempts),
@@ -85,6 +87,7 @@ def _member(view: View, name: str, now: float, monotonic: float) -> dict[str, An
         "receiver": sample.receiver if sample and not silent else "",
         "source": _source(view, sample) if sample and not silent else "",
         "lag_s": _lag(view, name, sample) if not silent else None,
+        "acknowledges": _acknowledges(view, name, sample) if sample and not silent else None,
         "message": message,
         "out_of_service": _out_of_service(view, name, sample),
     }
@@ -115,6 +118,37 @@ def _lag(view: View, name: str, sample: Optional[Sample]) -> Optional[float]:
     if name == view.verdict.primary:
         return None
     return round(max(primary.sample.beat_written_at - sample.beat_written_at, 0.0), 3)
+
+
+def _acknowledges(view: View, name: str, sample: Sample) -> Optional[bool]:
+    """Whether the acknowledgements of this server count, and are given. The primary gives none, and none is missed."""
+    if view.watched.term is None or name == view.verdict.primary:
+        return None
+    registered = {m.server_uuid for m in view.watched.term.acknowledgers}
+    return sample.server_uuid in registered and sample.replica_enabled
+
+
+def _clients(view: View) -> Optional[int]:
+    """How many acknowledgers the primary says are attached to it, in its newest answer."""
+    mark = view.watched.marks.get(view.verdict.primary)
+    return mark.answer.clients if mark and isinstance(mark.answer, Sample) else None
+
+
+def _heartbeat_age(view: View, monotonic: float) -> Optional[float]:
+    """How old the newest heartbeat row is that anybody has shown.
+
+    At the moment of that answer by the server's own clock, and from there by the manager's. The primary's answer comes
+    before an equal one: its clock has written the row.
+    """
+    shown = [
+        (mark.sample.beat, name == view.verdict.primary, mark.sample)
+        for name, mark in view.watched.marks.items()
+        if mark.sample is not None and mark.sample.beat_sequence >= 0
+    ]
+    if not shown:
+        return None
+    _beat, _own, sample = max(shown, key=lambda each: each[:2])
+    return round(max(sample.clock - sample.beat_written_at, 0.0) + max(monotonic - sample.answered_at, 0.0), 3)
 
 
 # --- explaining ------------------------------------------------------------------------------------------------------

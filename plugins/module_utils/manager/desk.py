@@ -7,7 +7,8 @@ seconds since the epoch, durations are in seconds unless a key ends in ``_ms``; 
 ``status()``::
 
     manager   {version, host, pid, started_at, now, dry_run, clusters, members, tick_s,
-               tick_late_s (how much later than due the last tick ended), cpu_s (of this process)}
+               tick_late_s (how much later than due the last tick ended),
+               tick_duration_s (from its questions to its last answer, or its deadline), cpu_s (of this process)}
     clusters  {name: {
         verdict      healthy | dead | dead_or_isolated | controller_cut | replication_cut | degraded | unknown
         reasons      [sentence]                 why this verdict
@@ -15,11 +16,15 @@ seconds since the epoch, durations are in seconds unless a key ends in ``_ms``; 
         action       none | waiting | acting | held      what the manager does about it
         held_by      [sentence]                 why it does not act, when it would (pause, maintenance, cooldown, ...)
         primary, primary_uuid, term, n, k
+        semi_sync_clients        acknowledgers attached to the primary, as it says itself; None when it does not answer
+        heartbeat_age_s          age of the newest heartbeat row that any member has shown: by the clock of that
+                                 server when it answered (the primary's own if it can be had), from then on by ours
         paused       {by, reason, at, until} or None
         maintenance  {reason, from, until} or None
         cooldown_until
         members      {name: {address, zone, city, role (primary|replica|none), answer (ok|refused|timed_out|...),
                       answered_at, writable, receiver (ON|CONNECTING|OFF|""), source, lag_s, message,
+                      acknowledges (registered to, and switched on; None for the primary, and without an answer),
                       out_of_service (why a person took it out, or "")}}
         last_recovery   an entry of recoveries(), or None; an operation on a member only while it runs
         updated_at }}

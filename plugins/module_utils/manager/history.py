@@ -15,7 +15,9 @@ import threading
 import time
 from typing import Any, Callable, Mapping, Optional, Sequence
 
-from ..errors import HaError
+from .. import durable_file
+from ..durable_file import DurableFile
+from ..errors import HaError, defect
 from .policy import FAILED, INTERRUPTED, MAINTENANCE, RUNNING, Attempt, Pause
 
 FILE = "history.jsonl"
@@ -42,9 +44,10 @@ class History:
         self._entries: dict[str, dict[str, Any]] = {}
         self._of_cluster: dict[str, list[dict[str, Any]]] = {}
         self._pauses: dict[str, Pause] = {}
-        self._handle = self._guard = -1
+        self._file: Optional[DurableFile] = None
+        self._guard = -1
         try:
-            os.makedirs(directory, mode=0o700, exist_ok=True)
+            durable_file.make_directory(directory)
             self._guard = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -68,20 +71,18 @@ class History:
     # --- reading -----------------------------------------------------------------------------------------------------
     def _read(self) -> None:
         try:
-            with open(self.path, encoding="utf-8", errors="replace") as lines:
-                for number, line in enumerate(lines, 1):
-                    if not line.endswith("\n"):
-                        break
-                    try:
-                        self._apply(json.loads(line))
-                    except (ValueError, KeyError, TypeError) as error:
-                        raise HaError(
-                            "history_damaged",
-                            f"line {number} of {self.path} is no record",
-                            evidence={"path": self.path, "line": number},
-                            next_step="Move the file away and start again: only the past is in it. Pauses have to be"
-                            " given again.",
-                        ) from error
+            lines = durable_file.whole_lines(os.open(self.path, os.O_RDONLY | os.O_CLOEXEC))
+            for number, line in enumerate(lines, 1):
+                try:
+                    self._apply(json.loads(line))
+                except (ValueError, KeyError, TypeError) as error:
+                    raise HaError(
+                        "history_damaged",
+                        f"line {number} of {self.path} is no record",
+                        evidence={"path": self.path, "line": number},
+                        next_step="Move the file away and start again: only the past is in it. Pauses have to be"
+                        " given again.",
+                    ) from error
         except FileNotFoundError:
             return
         except OSError as error:
@@ -116,34 +117,30 @@ class History:
             self._enter(entry)
         lines = [{"what": "recovery", "values": entry} for entry in self._entries.values()]
         lines += [_pause_record(cluster, pause) for cluster, pause in self._pauses.items()]
-        fresh = f"{self.path}.new"
         try:
-            handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            _write(handle, "".join(_line(record) for record in lines).encode())
-            os.fsync(handle)
-            os.rename(fresh, self.path)
-            _sync_directory(os.path.dirname(self.path))
+            file = durable_file.replace(self.path, "".join(_line(record) for record in lines))
         except OSError as error:
             raise _unwritable(self.path, error) from error
-        self._handle = handle
+        if self._file is not None:
+            self._file.close()
+        self._file = file
 
     # --- writing -----------------------------------------------------------------------------------------------------
     def _append(self, record: Mapping[str, Any]) -> None:
         """
         :raises HaError: ``history_unwritable``; nothing was changed.
         """
+        if self._file is None:
+            raise defect("a history that was closed is written to")
         try:
-            _write(self._handle, _line(record).encode())
-            os.fdatasync(self._handle)
+            self._file.append(_line(record))
         except OSError as error:
             self.unwritable = f"{self.path}: {error.strerror}"
             raise _unwritable(self.path, error) from error
         self.unwritable = ""
         self._apply(record)
         if len(self._entries) > 2 * KEEP:
-            handle = self._handle
             self._write_anew()
-            os.close(handle)
 
     def writable(self) -> bool:
         """Whether the last write succeeded; while it did not, it is tried again from time to time."""
@@ -248,10 +245,11 @@ class History:
 
     def close(self) -> None:
         with self._lock:
-            for handle in (self._handle, self._guard):
-                if handle >= 0:
-                    os.close(handle)
-            self._handle = self._guard = -1
+            if self._file is not None:
+                self._file.close()
+            if self._guard >= 0:
+                os.close(self._guard)
+            self._file, self._guard = None, -1
 
 
 def _pause_record(cluster: str, pause: Pause) -> dict[str, Any]:
@@ -269,17 +267,6 @@ def _line(record: Mapping[str, Any]) -> str:
     return json.dumps(record, sort_keys=True, default=str) + "\n"
 
 
-def _write(handle: int, data: bytes) -> None:
-    """All of it, or nothing: a file system that fills up takes a part and says so only by the count."""
-    before = os.fstat(handle).st_size
-    try:
-        while data:
-            data = data[os.write(handle, data) :]
-    except OSError:
-        os.ftruncate(handle, before)
-        raise
-
-
 def _unwritable(path: str, error: OSError) -> HaError:
     return HaError(
         "history_unwritable",
@@ -287,11 +274,3 @@ def _unwritable(path: str, error: OSError) -> HaError:
         evidence={"path": path, "errno": error.errno},
         next_step="Make room, or mend its permissions: a manager that can not write does not act.",
     )
-
-
-def _sync_directory(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import heapq
 import itertools
+import math
 import os
 import resource
 import socket
@@ -20,6 +21,7 @@ import time
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 from ..errors import HaError
+from ..failover.interrupted import Interrupted
 from ..topology.observe import Members
 from . import board, policy, verdict
 from .board import View
@@ -46,6 +48,10 @@ SLOTS = 20
 
 EXPLAIN_SECONDS = 2.0
 
+JOURNALS_EVERY, JOURNALS_EVERY_WHEN_ILL = 60.0, 5.0
+"""Seconds between two looks for a run of somebody else on this host that was interrupted. It leaves a cluster ill,
+unless its promotion had been done."""
+
 _QUIET = frozenset({verdict.HEALTHY, verdict.CONTROLLER_CUT})
 
 
@@ -60,6 +66,9 @@ class _Cluster:
         self.last_asked = -1.0
         self.good_at: Optional[float] = None
         self.resume: Optional[Mapping[str, Any]] = None
+        self.journals_at = -math.inf
+        self.journal_trouble = ""
+        self.taken_up: set[str] = set()
         self.view = View(config, Watched(), Verdict(verdict.UNKNOWN, ("not looked yet",)), Rest(), wall, wall)
 
     def next_at(self) -> float:
@@ -93,8 +102,10 @@ class Manager:
         self._do = do
         self._tend = tend
         self._links = links or Links(clock=clock)
+        self._interrupted = Interrupted(config.journal_directory, wall=wall)
         self._started_at = wall()
         self._tick_late = 0.0
+        self._tick_took: Optional[float] = None
         self._clusters: dict[str, _Cluster] = {}
         self._timers: list[tuple[float, int, str]] = []
         self._count = itertools.count()
@@ -102,6 +113,7 @@ class Manager:
         self._running: set[str] = set()
         self._recoveries = concurrent.futures.ThreadPoolExecutor(config.recoveries_at_once, "recovery")
         self._hooks = concurrent.futures.ThreadPoolExecutor(2, "hooks")
+        self._journals = concurrent.futures.ThreadPoolExecutor(1, "journals")
         self._ended: list[tuple[str, concurrent.futures.Future[Mapping[str, Any]]]] = []
         self._next_config: Optional[Config] = None
         self._stopped = False
@@ -162,6 +174,7 @@ class Manager:
         """After ``run``. A recovery that runs is waited for, and so are its hooks."""
         self._recoveries.shutdown(wait=True)
         self._hooks.shutdown(wait=True)
+        self._journals.shutdown(wait=True)
         self._links.close()
         while self._ended:
             self._on_ended(*self._ended.pop(0))
@@ -218,7 +231,7 @@ class Manager:
         timing = config.timing
         took = ended.ended_at - ended.asked_at
         lateness = max(ended.asked_at - cluster.asked_for, took - timing.deadline, 0.0)
-        self._tick_late = lateness
+        self._tick_late, self._tick_took = lateness, took
         tick = Tick(ended.asked_at, ended.ended_at, ended.answers, late=lateness > timing.late)
         watched = verdict.note(cluster.view.watched, tick)
         found = verdict.judge(watched, timing, config.cut)
@@ -230,10 +243,13 @@ class Manager:
         self._show(cluster, watched, found, decision, now)
         if found.look_again is not None:
             self._look_at(cluster, ended.asked_at + found.look_again)
-        if cluster.resume is not None and watched.term is not None:
+        # One that is cut off does nothing, and this can wait.
+        if cluster.resume is not None and watched.term is not None and found.verdict != verdict.CONTROLLER_CUT:
             self._take_up(cluster, found, watched, now)
         elif isinstance(decision, Act):
             self._act(cluster, decision, watched, found, now)
+        else:
+            self._look_at_journals(cluster, found, now)
 
     def _show(self, cluster: _Cluster, watched: Watched, found: Verdict, decision: policy.Decision, now: float) -> None:
         before = cluster.view
@@ -294,21 +310,56 @@ class Manager:
         self._begin(cluster, cause)
 
     def _take_up(self, cluster: _Cluster, found: Verdict, watched: Watched, now: float) -> None:
-        """A recovery that an earlier manager began: the procedure finds its journal and brings it to an end, forward if
-        its promotion had begun, back if not. Once."""
+        """A run that an earlier manager, or a module, began: the procedure finds its journal and brings it to an end,
+        forward if its promotion had begun, back if not. Once."""
         entry = cluster.resume or {}
         if self._standing_holds(cluster, now):
             return
         cluster.resume = None
+        cluster.taken_up.add(str(entry.get("id")))
         cause = Cause(
             verdict=str(entry.get("verdict") or found.verdict),
-            reasons=(f"takes up recovery {entry.get('id')}, which was interrupted",),
+            reasons=(f"takes up run {entry.get('id')}, which was interrupted",),
             old_primary=str(entry.get("old_primary") or found.primary),
             old_primary_uuid=str(entry.get("old_primary_uuid") or found.primary_uuid),
             term=int(entry.get("old_term") or (watched.term.term if watched.term else 0)),
             cut=entry.get("verdict") == verdict.REPLICATION_CUT and entry.get("trigger") == policy.AUTOMATIC,
         )
         self._begin(cluster, cause)
+
+    def _look_at_journals(self, cluster: _Cluster, found: Verdict, now: float) -> None:
+        """Whether a run on this host, of a person's module or of ours, was interrupted and is to be taken up. A dead
+        primary is replaced anyway, by a run that takes it up. In a thread of its own: a disk may take its time."""
+        if found.verdict not in (verdict.HEALTHY, verdict.DEGRADED):
+            return
+        every = JOURNALS_EVERY if found.verdict == verdict.HEALTHY else JOURNALS_EVERY_WHEN_ILL
+        at = self._clock()
+        if at - cluster.journals_at < every or self._standing_holds(cluster, now):
+            return
+        cluster.journals_at = at
+        self._journals.submit(self._find_interrupted, cluster).add_done_callback(self._looked)
+
+    def _looked(self, done: concurrent.futures.Future[None]) -> None:
+        error = done.exception()
+        if error is not None:
+            self._say(ERROR, f"looking at the journals ended with {type(error).__name__}: {error}")
+
+    def _find_interrupted(self, cluster: _Cluster) -> None:
+        name = cluster.config.name
+        try:
+            left = self._interrupted.of(name)
+        except HaError as error:
+            if error.message != cluster.journal_trouble:
+                self._say(ERROR, f"{name}: no recovery will be done: {error}")
+            cluster.journal_trouble = error.message
+            return
+        cluster.journal_trouble = ""
+        if left is None or left.run_id in cluster.taken_up or name in self._running:
+            return
+        self._say(WARNING, f"{name}: run {left.run_id} was interrupted; it is taken up")
+        begin = left.last("begin") or {}
+        cluster.resume = {"id": left.run_id, "old_primary": begin.get("old_primary")}
+        self._links.wake()
 
     def _standing_holds(self, cluster: _Cluster, now: float) -> Sequence[str]:
         """What would keep the manager from acting, were the primary to die now."""
@@ -405,6 +456,7 @@ class Manager:
                 "members": sum(len(c.config.members) for c in clusters.values()),
                 "tick_s": self._config.tick,
                 "tick_late_s": round(self._tick_late, 4),
+                "tick_duration_s": round(self._tick_took, 4) if self._tick_took is not None else None,
                 "cpu_s": round(used.ru_utime + used.ru_stime, 3),
             },
             "clusters": {name: self._status_of(cluster, now, monotonic) for name, cluster in clusters.items()},

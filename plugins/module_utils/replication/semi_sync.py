@@ -116,16 +116,6 @@ def disarm(session: Session, *, applier_may_wait: bool = False, within: float) -
             evidence={"member": session.name, **row},
             next_step="Let its acknowledgers return, or end its application sessions first.",
         )
-    _switch_off(session, within)
-
-
-def abandon(session: Session, *, within: float) -> None:
-    """Switch the source side off though commits wait. Only for a caller who has made sure that none of their clients is
-    left to be told (``failover/fence.py``)."""
-    _switch_off(session, within)
-
-
-def _switch_off(session: Session, within: float) -> None:
     name = variable(session, "rpl_semi_sync_source_enabled", within=within)
     session.execute(f"SET GLOBAL {name} = OFF", within=within)
 

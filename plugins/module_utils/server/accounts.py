@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from typing import Iterator, Optional, Sequence
 
 from ..errors import HaError
@@ -22,8 +23,8 @@ Grant = tuple[str, str]
 """(privileges, object), for example ("SELECT", "performance_schema.*")"""
 
 ADMIN, MONITOR, KEEPER, CLONE, REPLICATION = "admin", "monitor", "keeper", "clone", "replication"
-DRILL = "drill"
-DUTIES = (ADMIN, MONITOR, KEEPER, CLONE, REPLICATION, DRILL)
+MANAGER, DRILL = "manager", "drill"
+DUTIES = (ADMIN, MANAGER, MONITOR, KEEPER, CLONE, REPLICATION, DRILL)
 
 SET_DEFINER = "{set definer}"
 """Stands for the privilege that ``Dialect.set_definer_privilege`` names."""
@@ -40,6 +41,18 @@ _GRANTS: dict[str, tuple[Grant, ...]] = {
         ("SELECT", "performance_schema.*"),
         ("SELECT", "mysql.*"),
         ("ALL", f"{SCHEMA}.*"),
+    ),
+    MANAGER: (
+        (
+            "PROCESS, RELOAD, EVENT, REPLICATION CLIENT, CREATE USER, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN"
+            f", CONNECTION_ADMIN, SERVICE_CONNECTION_ADMIN, {SET_DEFINER}",
+            "*.*",
+        ),
+        ("SELECT", "performance_schema.*"),
+        ("SELECT (Host), SELECT (User), SELECT (account_locked)", "mysql.user"),
+        ("SELECT", f"{SCHEMA}.*"),
+        ("INSERT", f"{SCHEMA}.term"),
+        ("INSERT, UPDATE", f"{SCHEMA}.heartbeat"),
     ),
     MONITOR: (
         ("PROCESS, REPLICATION CLIENT, SERVICE_CONNECTION_ADMIN", "*.*"),
@@ -84,8 +97,17 @@ def grants_of(duty: str, names: dialect.Dialect) -> tuple[Grant, ...]:
     )
 
 
+_PRIVILEGE = re.compile(r"(?P<name>[^,(]+)(?:\((?P<columns>[^)]*)\))?")
+
+
 def _privileges(grant: str) -> frozenset[str]:
-    return frozenset(part.strip().upper() for part in grant.split(",") if part.strip())
+    """One for each column: the server gathers them, ``SELECT (`Host`, `User`)``."""
+    found = set()
+    for part in _PRIVILEGE.finditer(grant):
+        name = part["name"].strip().upper()
+        columns = [f"{name} ({column.strip(' `').upper()})" for column in (part["columns"] or "").split(",") if column]
+        found.update(columns or ([name] if name else []))
+    return frozenset(found)
 
 
 def _held(shown: Sequence[str]) -> dict[str, set[str]]:

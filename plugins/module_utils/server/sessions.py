@@ -17,12 +17,13 @@ SERVERS_OWN = frozenset(
     {"system user", "event_scheduler", "unauthenticated user", "mysql.session", "mysql.sys", "mysql.infoschema"}
 )
 
-# Not the dump threads: with one of them an acknowledgement may still come.
-_CLIENTS = """SELECT PROCESSLIST_ID AS id, PROCESSLIST_USER AS user, PROCESSLIST_COMMAND = 'Killed' AS killed
-    FROM performance_schema.threads
-    WHERE TYPE = 'FOREGROUND' AND PROCESSLIST_ID IS NOT NULL AND PROCESSLIST_ID <> CONNECTION_ID()
-    AND PROCESSLIST_USER IS NOT NULL AND NAME NOT LIKE 'thread/sql/event%'
-    AND COALESCE(PROCESSLIST_COMMAND, '') NOT IN ('Binlog Dump', 'Binlog Dump GTID', 'Daemon')"""
+# Not the dump threads: with one of them an acknowledgement may still come. That a session was killed is in the old
+# process list alone: performance_schema says Query for as long as its commit waits (seen in 9.7.4).
+_CLIENTS = """SELECT t.PROCESSLIST_ID AS id, t.PROCESSLIST_USER AS user, COALESCE(p.COMMAND = 'Killed', 0) AS killed
+    FROM performance_schema.threads t LEFT JOIN information_schema.PROCESSLIST p ON p.ID = t.PROCESSLIST_ID
+    WHERE t.TYPE = 'FOREGROUND' AND t.PROCESSLIST_ID IS NOT NULL AND t.PROCESSLIST_ID <> CONNECTION_ID()
+    AND t.PROCESSLIST_USER IS NOT NULL AND t.NAME NOT LIKE 'thread/sql/event%'
+    AND COALESCE(t.PROCESSLIST_COMMAND, '') NOT IN ('Binlog Dump', 'Binlog Dump GTID', 'Daemon')"""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -23,6 +24,15 @@ GRANTS: dict[str, dict[str, str]] = {
         "performance_schema.*": "SELECT",
         "mysql.*": "SELECT",
         "lossless_ha.*": "ALL PRIVILEGES",
+    },
+    "manager": {
+        ALL: "PROCESS, RELOAD, EVENT, REPLICATION CLIENT, CREATE USER, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN,"
+        " CONNECTION_ADMIN, SERVICE_CONNECTION_ADMIN, SET_ANY_DEFINER",
+        "performance_schema.*": "SELECT",
+        "mysql.user": "SELECT (Host, User, account_locked)",
+        "lossless_ha.*": "SELECT",
+        "lossless_ha.term": "INSERT",
+        "lossless_ha.heartbeat": "INSERT, UPDATE",
     },
     "monitor": {
         ALL: "PROCESS, REPLICATION CLIENT, SERVICE_CONNECTION_ADMIN",
@@ -50,6 +60,11 @@ def exists(server: scratch.Server, duty: str) -> bool:
     return bool(server.value(f"(SELECT COUNT(*) FROM mysql.user WHERE User = 't_{duty}')"))
 
 
+def apart(privileges: str) -> set[str]:
+    """Not at the commas between columns."""
+    return {each.strip() for each in re.split(r",(?![^(]*\))", privileges.replace("`", ""))}
+
+
 def granted(server: scratch.Server, duty: str) -> dict[str, set[str]]:
     """What SHOW GRANTS says, by object."""
     held: dict[str, set[str]] = {}
@@ -57,13 +72,13 @@ def granted(server: scratch.Server, duty: str) -> dict[str, set[str]]:
         line = next(iter(row.values()))
         assert "GRANT OPTION" not in line
         privileges, _on, subject = line.removeprefix("GRANT ").rpartition(" TO ")[0].partition(" ON ")
-        held.setdefault(subject.replace("`", ""), set()).update(p.strip() for p in privileges.split(","))
+        held.setdefault(subject.replace("`", ""), set()).update(apart(privileges))
     held[ALL].discard("USAGE")
     return {subject: privileges for subject, privileges in held.items() if privileges}
 
 
 def wanted(duty: str) -> dict[str, set[str]]:
-    return {subject: set(privileges.split(", ")) for subject, privileges in GRANTS[duty].items()}
+    return {subject: apart(privileges) for subject, privileges in GRANTS[duty].items()}
 
 
 def logs_in(server: scratch.Server, duty: str, password: str, *, tls: bool = True) -> bool:

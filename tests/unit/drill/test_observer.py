@@ -77,7 +77,7 @@ def test_advertised_owners() -> None:
         (("u", 0, 0, 0), True),
         (("u", 1, 0, 0), False),
         (("u", 1, 1, 0), False),
-        (("u", 0, 0, 1), True),
+        (("u", 0, 0, 1), False),
     ],
 )
 def test_what_a_host_says(row: tuple[Any, ...], writable: bool) -> None:

@@ -237,6 +237,7 @@ class Cluster:
             server_id=int(server.name[2:]),
             version="9.7.4",
             executed=server.executed,
+            offline_mode=server.offline,
             read_only=not server.writable,
             super_read_only=not server.writable,
             clock=self.now,
@@ -474,22 +475,14 @@ class Hands:
         server = self._server(name)
         server.source_enabled, server.wait_count = True, k
 
-    def fence(self, name: str) -> str:
-        self._boundary(f"offline {name}")
-        server = self._server(name)
-        server.offline = True
+    def fence(self, name: str) -> list[str]:
+        self._boundary(f"fence {name}")
+        self._server(name).offline = True
         for other in self.cluster.servers.values():
             if other.source == name and other.receiver == ON:
                 other.receiver = CONNECTING
-        self._boundary(f"close {name}")
-        server = self._server(name)
-        # Nobody is told: what waited is committed and not acknowledged.
-        for gtid in server.prepared:
-            server.executed = server.executed | gtid
-        server.prepared = []
-        server.source_enabled = server.writable = False
-        self._boundary(f"closed {name}")
-        return ""
+        self._boundary(f"fenced {name}")
+        return []
 
     def disarm(self, name: str) -> None:
         self._boundary(f"disarm {name}")

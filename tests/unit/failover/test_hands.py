@@ -106,6 +106,26 @@ def test_when_both_flags_fail_both_are_said(pool: Pool) -> None:
     assert len(caught.value.evidence["failures"]) == 2
 
 
+class Crowded(Session):
+    """The old primary of a cut replication, with a client that this account may not end, and one that is gone."""
+
+    def query(self, sql: str, values: Any = (), *, within: float) -> list[dict[str, Any]]:
+        assert "performance_schema.threads" in sql and "offline_mode" in self.log[0]
+        there = {11: "app", 12: "root", 13: "lossless_keeper", 14: "u", 15: "dba", 16: "late"}
+        return [{"id": number, "user": user, "killed": int(user == "late")} for number, user in there.items()]
+
+
+def test_a_fence_lets_nobody_in_ends_who_is_left_and_releases_nothing(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Crowded()
+    session.errors = {"KILL CONNECTION 12": failed(1095), "KILL CONNECTION 15": failed(1094)}
+    monkeypatch.setattr(room.Session, "connect", lambda *_where, **_how: session)
+    assert hands(pool).fence("db1") == ["root"]
+    assert session.log == ["SET GLOBAL offline_mode = ON", *(f"KILL CONNECTION {n}" for n in (11, 12, 13, 15))]
+    assert not session.usable and pool.log == [], "not a connection of its own"
+
+
 def test_applications_are_not_let_in_where_commits_wait_for_nobody(pool: Pool) -> None:
     pool.opened[0].armed = 0
     with pytest.raises(HaError) as caught:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.durable_file import DurableFile
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover import journal as journals
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.journal import END, Journal
@@ -249,7 +250,7 @@ def test_a_damaged_journal_is_named_and_not_skipped(tmp_path: Path) -> None:
 
 
 # --- no room ---------------------------------------------------------------------------------------------------------
-def full(*_arguments: Any) -> int:
+def full(*_arguments: Any, **_options: Any) -> int:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -332,7 +333,7 @@ def test_an_interrupted_run_that_can_not_be_closed_stops_the_next(
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_really_full_device(journal: Journal) -> None:
-    journal._file = os.open("/dev/full", os.O_WRONLY)
+    journal._file = DurableFile(os.open("/dev/full", os.O_RDWR))
     with pytest.raises(HaError) as caught:
         journal.write("begin")
     assert caught.value.code == "journal_unwritable"

@@ -91,6 +91,7 @@ def test_who_is_spared_and_how_peers_are_asked() -> None:
         "lossless_admin",
         "lossless_clone",
         "lossless_keeper",
+        "lossless_manager",
         "lossless_monitor",
     }
 

@@ -13,7 +13,7 @@ _CLUSTER: dict[str, Any] = {
         {"name": "db2", "host": "10.0.0.2", "zone": "b", "priority": 200},
         {"name": "db3", "host": "10.0.0.3", "zone": "a", "never": True},
     ],
-    "user": "lossless_admin",
+    "user": "lossless_manager",
     "password": "canary-login",
     "ca": "/etc/lossless-mysql-ha/tls/ca.pem",
     "replication": {"password": "canary-replication"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.hands import ReplicationLogin
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.journal import Journal
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.plan import EMERGENCY, Request
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.procedure import Report
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import board, desk, service, watch
@@ -72,7 +74,11 @@ class Site:
         self.beat = 17
         self.beating = True
         self._end = threading.Event()
-        self.config = Config(clusters=(self.cluster(**rules),), state_directory=str(place / "state"))
+        self.config = Config(
+            clusters=(self.cluster(**rules),),
+            state_directory=str(place / "state"),
+            journal_directory=str(place / "journal"),
+        )
         self.manager: Manager
         self.history: History
         threading.Thread(target=self._heart, daemon=True).start()
@@ -285,6 +291,78 @@ def test_an_interrupted_recovery_is_taken_up_at_the_next_start(site: Site) -> No
     assert len(site.failover.calls) == 1
 
 
+def leave_journal(site: Site, run_id: str = "run-1", alive: bool = False) -> Journal:
+    """A module's run on this host that was killed, a while ago: it had frozen two receivers."""
+    journal = Journal(site.config.journal_directory, "ledger", run_id)
+    journal.acquire()
+    journal.write("begin", request={}, old_primary="db1")
+    journal.write("freeze", names=["db2", "db3"], old_primary="db1")
+    if not alive:
+        journal.release()
+    os.utime(journal.path, (0, time.time() - 60))
+    return journal
+
+
+def test_a_run_of_a_module_that_was_interrupted_is_taken_up_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("JOURNALS_EVERY", "JOURNALS_EVERY_WHEN_ILL"):
+        monkeypatch.setattr(watch, name, 0.1)
+    left = leave_journal(site)
+    site.change(1, read_only="1")
+    site.start()
+    site.until(lambda: site.failover.calls, "the recovery")
+    taken = site.until(lambda: [r for r in site.manager.recoveries() if r["ended_at"]], "its end")[0]
+    assert left.run_id in taken["reasons"][0] and taken["old_primary"] == "db1"
+    assert site.failover.calls[0][1].mode == EMERGENCY
+    site.verdict("healthy")
+    time.sleep(1.5)
+    # The pretended failover leaves the journal as it is; a real one that was refused does, too.
+    assert len(site.failover.calls) == 1
+
+
+def test_a_cluster_that_looks_well_is_looked_at_too(site: Site) -> None:
+    leave_journal(site)
+    site.start()
+    site.until(lambda: site.failover.calls, "the recovery")
+
+
+@pytest.mark.parametrize("why", ["alive", "ended", "paused", "paused and run again", "another cluster", "cut off"])
+def test_what_is_not_taken_up(site: Site, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "JOURNALS_EVERY_WHEN_ILL", 0.1)
+    if why == "cut off":
+        for number in (1, 2, 3):
+            site.peers[number].close()
+    else:
+        site.change(1, read_only="1")
+    journal = leave_journal(site, alive=why == "alive")
+    if why == "ended":
+        Path(journal.path).write_text('{"what": "end"}\n')
+        os.utime(journal.path, (0, 0))
+    elif why == "another cluster":
+        os.rename(journal.directory, f"{journal.directory}-2")
+    site.start()
+    if why.startswith("paused"):
+        site.manager.pause("", "ann", "maintenance", None)
+    time.sleep(1.5)
+    assert site.failover.calls == []
+    if why == "paused":
+        site.manager.resume("", "ann")
+        site.until(lambda: site.failover.calls, "the recovery")
+    elif why == "paused and run again":
+        Path(journal.path).write_text('{"what": "end"}\n')
+        site.manager.resume("", "ann")
+        time.sleep(1.5)
+        assert site.failover.calls == []
+    journal.release()
+
+
+def test_journals_that_would_stop_every_recovery_are_said_before_there_is_one(site: Site) -> None:
+    with open(leave_journal(site).path, "a") as out:
+        out.write("garbage\n")
+    site.start()
+    line = site.until(lambda: [line for line in site.lines if "no recovery will be done" in line], "the line")[0]
+    assert "journal_damaged" in line or "is no record" in line
+
+
 def test_only_one_recovery_of_a_cluster_at_a_time(site: Site) -> None:
     site.start()
     site.all_well()
@@ -362,21 +440,25 @@ def test_status_has_the_shape_that_the_face_was_promised(tmp_path: Path) -> None
         promised = (desk.__doc__ or "").partition("``recoveries()``")[0]
         assert set(status["manager"]) == {
             "version", "host", "pid", "started_at", "now", "dry_run", "clusters", "members", "tick_s", "tick_late_s",
-            "cpu_s",
+            "tick_duration_s", "cpu_s",
         }  # fmt: skip
         cluster = status["clusters"]["ledger"]
         assert set(cluster) == {
             "verdict", "reasons", "since", "action", "held_by", "primary", "primary_uuid", "term", "n", "k", "paused",
-            "maintenance", "cooldown_until", "members", "last_recovery", "updated_at",
+            "maintenance", "cooldown_until", "members", "last_recovery", "updated_at", "semi_sync_clients",
+            "heartbeat_age_s",
         }  # fmt: skip
         members = cluster["members"]
         assert set(members["db1"]) == {
             "address", "zone", "city", "role", "answer", "answered_at", "writable", "receiver", "source", "lag_s",
-            "message", "out_of_service",
+            "message", "acknowledges", "out_of_service",
         }  # fmt: skip
         for key in (*status["manager"], *cluster, *members["db1"]):
             assert re.search(rf"\b{key}\b", promised), f"{key} was not promised"
         assert [m["role"] for m in members.values()] == ["primary", "replica", "replica"]
+        assert [m["acknowledges"] for m in members.values()] == [None, True, True]
+        assert cluster["semi_sync_clients"] == 2 and 0.15 <= cluster["heartbeat_age_s"] < PATIENCE
+        assert 0 < status["manager"]["tick_duration_s"] < PATIENCE
         assert (members["db2"]["source"], members["db2"]["lag_s"], members["db2"]["receiver"]) == ("db1", 0.0, "ON")
         assert abs(members["db1"]["answered_at"] - now) < 60
         assert (cluster["n"], cluster["k"], cluster["primary_uuid"]) == (2, 1, uuid_of(1))

@@ -4,20 +4,23 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import cli, client, config
+from ansible_collections.lossless.mysql_ha.plugins.modules import mysql_failover
 
 ROLE = Path(__file__).resolve().parents[3] / "roles" / "manager"
 MEMBERS = [{"name": "db1", "host": "10.0.0.11", "port": 33062}, {"name": "db2", "host": "10.0.0.12", "port": 33062}]
 INVENTORY: dict[str, Any] = {
     "mysql_ha_members": MEMBERS,
-    "mysql_ha_admin_password": "canary-admin",
+    "mysql_ha_manager_password": "canary-manager",
     "mysql_ha_replication_password": "canary-replication",
     "ansible_managed": "managed",
 }
@@ -46,8 +49,8 @@ def test_one_cluster_comes_from_the_inventory() -> None:
         {
             "name": "ledger",
             "members": MEMBERS,
-            "user": "lossless_admin",
-            "password": "canary-admin",
+            "user": "lossless_manager",
+            "password": "canary-manager",
             "ca": "/etc/lossless-mysql-ha/tls/ca.pem",
             "replication": {
                 "user_prefix": "lossless_repl_",
@@ -70,7 +73,7 @@ def test_many_clusters_say_only_what_is_their_own() -> None:
     ]
     first, second = settings(manager_clusters=clusters, manager_cluster_defaults={"cooldown": 900})["clusters"]
     assert (first["user"], first["cooldown"], first["replication"]["password"]) == (
-        "lossless_admin",
+        "lossless_manager",
         900,
         "canary-replication",
     )
@@ -98,7 +101,7 @@ def test_the_manager_reads_what_the_role_writes() -> None:
         )
     )
     assert found.token == "0123456789abcdef" and found.listen_socket == client.SOCKET
-    assert found.clusters[0].login.password == "canary-admin"
+    assert found.clusters[0].login.password == "canary-manager"
     assert found.clusters[0].rules.cooldown == 900 and found.clusters[0].after[0].name == "awx"
     assert [member.name for member in found.clusters[0].members] == ["db1", "db2"]
 
@@ -119,8 +122,31 @@ def test_the_places_of_the_file_are_those_that_the_unit_makes() -> None:
     runtime = [line.partition("=")[2] for line in unit.splitlines() if line.startswith("RuntimeDirectory=")]
     state = [line.partition("=")[2] for line in unit.splitlines() if line.startswith("StateDirectory=")]
     assert found["listen_socket"].startswith(f"/run/{runtime[0]}/")
-    for key in ("state_directory", "journal_directory"):
-        assert found[key].startswith(f"/var/lib/{state[0]}/")
+    assert found["state_directory"].startswith(f"/var/lib/{state[0]}/")
+    # Everything else is read-only for it, and systemd does not start what is to write where nothing is.
+    assert f"ReadWritePaths={found['journal_directory']}" in unit.splitlines()
+
+
+@pytest.mark.parametrize("changes", [{}, {"mysql_ha_journal_directory": "/srv/journals"}])
+def test_manager_and_modules_of_one_host_have_their_journals_in_one_place(changes: dict[str, str]) -> None:
+    module = mysql_failover.SPEC["journal_directory"]["default"]
+    assert module == config.JOURNAL_DIRECTORY
+    expected = changes.get("mysql_ha_journal_directory", module)
+    assert settings(**changes)["journal_directory"] == expected
+    for book in ("failover.yml", "drill.yml"):
+        text = (ROLE.parents[1] / "playbooks" / "tasks" / book).read_text()
+        given = re.findall(r'journal_directory: "(.*)"', text)
+        assert len(given) == 1 and "mysql_ha_journal_directory" in given[0] and module in given[0]
+
+
+def test_the_place_of_the_journals_is_shared_before_the_manager_writes_there() -> None:
+    tasks = yaml.safe_load((ROLE / "tasks/service.yml").read_text())
+    mine = [t for t in tasks if t.get("ansible.builtin.file", {}).get("path") == "{{ manager_journal_directory }}"]
+    made, mended = (t["ansible.builtin.file"] for t in mine)
+    assert (made["owner"], made["group"], made["mode"]) == ("root", "{{ __manager_user }}", "02770")
+    assert mended["recurse"] and mended["follow"] is False and mended["group"] == "{{ __manager_user }}"
+    started = next(n for n, t in enumerate(tasks) if "started" in t["name"])
+    assert tasks.index(mine[1]) < started
 
 
 @pytest.mark.parametrize("family", ["debian", "redhat"])

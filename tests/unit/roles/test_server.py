@@ -235,7 +235,7 @@ def test_the_certificates_of_clients_are_checked_for_the_virtual_address() -> No
 
 
 def test_every_server_has_an_account_for_every_duty_and_replica() -> None:
-    prefix = {f"server_{d}_user": f"lossless_{d}" for d in ("admin", "monitor", "keeper", "clone")}
+    prefix = {f"server_{d}_user": f"lossless_{d}" for d in ("admin", "manager", "monitor", "keeper", "clone")}
     found = yaml.safe_load(
         environment()
         .from_string(variables()["__server_accounts"])
@@ -243,6 +243,7 @@ def test_every_server_has_an_account_for_every_duty_and_replica() -> None:
     )
     assert [f"{each['user']}:{each['duty']}" for each in found] == [
         "lossless_admin:admin",
+        "lossless_manager:manager",
         "lossless_monitor:monitor",
         "lossless_keeper:keeper",
         "lossless_clone:clone",

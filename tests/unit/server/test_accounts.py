@@ -130,6 +130,39 @@ def test_no_duty_may_grant_or_read_everything() -> None:
                 assert not held & {"ALL", "SELECT", "INSERT", "UPDATE", "DELETE"}
 
 
+def test_columns_are_compared_however_the_server_gathers_them() -> None:
+    manager = accounts.Account("manager", "%", accounts.MANAGER)
+    wanted = accounts.grants_of(accounts.MANAGER, NEW)
+    others = [line for line in shown(manager) if "mysql" not in line]
+
+    def differs(columns: str) -> accounts.Difference:
+        return accounts.difference(wanted, [*others, f"GRANT {columns} ON `mysql`.`user` TO `manager`@`%`"])
+
+    assert not differs("SELECT (`Host`, `User`, `account_locked`)")
+    assert differs("SELECT (`Host`, `User`)").lacking
+    assert differs("SELECT (`Host`, `User`, `account_locked`, `authentication_string`)").excess == (
+        ("SELECT (AUTHENTICATION_STRING)", "mysql.user"),
+    )
+    assert differs("SELECT, UPDATE (`account_locked`)").excess == (("SELECT, UPDATE (ACCOUNT_LOCKED)", "mysql.user"),)
+
+
+def test_the_manager_holds_nothing_that_the_administrator_does_not_and_less() -> None:
+    def held(duty: str) -> set[str]:
+        return {
+            p
+            for privileges, subject in accounts.grants_of(duty, NEW)
+            if subject == "*.*"
+            for p in privileges.split(", ")
+        }
+
+    assert held(accounts.MANAGER) < held(accounts.ADMIN)
+    assert held(accounts.ADMIN) - held(accounts.MANAGER) == {
+        "BACKUP_ADMIN", "CLONE_ADMIN", "SESSION_VARIABLES_ADMIN", "SHOW VIEW",
+    }  # fmt: skip
+    own = {subject: privileges for privileges, subject in accounts.grants_of(accounts.MANAGER, NEW)}
+    assert own["lossless_ha.term"] == "INSERT", "a term is appended, never changed"
+
+
 def test_grants_beyond_the_duty_are_found() -> None:
     more = ["GRANT SELECT ON `bank`.* TO `keeper`@`%` WITH GRANT OPTION", "GRANT `r`@`%` TO `keeper`@`%`"]
     lines = [*shown(ACCOUNT), *more]
