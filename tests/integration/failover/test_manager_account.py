@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The manager's own account: enough for all that it does, nothing more, and nothing of it in vain.
 
-The manager itself, with its loop and its connections, watches real servers by that account, takes a member out and brings
-it back, switches over, and replaces a primary that dies. What the account can not do is tried as well, and each of its privileges is taken away once.
+The manager itself, with its loop and its connections, watches real servers by that account, takes a member out and
+brings it back, switches over, and replaces a primary that dies. What the account can not do is tried as well, and each
+of its privileges is taken away once.
 """
 
 from __future__ import annotations
