@@ -94,7 +94,7 @@ notes:
     C(CLONE INSTANCE) and BACKUP_ADMIN for the donor's side of it; SHOW VIEW shows the names and keys of all tables
     without a row of them; SELECT on C(performance_schema) and C(mysql) reads state and accounts; ALL on C(lossless_ha)
     for its own tables. C(GET_LOCK) needs nothing. It can read no application's rows and grant nothing."
-  - "V(manager): what V(admin) needs for failing over and for nothing else.
+  - "V(manager): what V(admin) needs for failing over and for M(lossless.mysql_ha.mysql_member), and for nothing else.
     SYSTEM_VARIABLES_ADMIN and CONNECTION_ADMIN set C(super_read_only), C(offline_mode) and the sides of semi-sync
     replication, write while C(read_only) is on, and end other sessions (C(KILL)): those of applications on a primary
     whose replication is cut, and the dump thread of a replica that is taken out; SERVICE_CONNECTION_ADMIN opens the

@@ -24,6 +24,8 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.conv
     Report,
     converge,
 )
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.maintain import maintain  # noqa: E402
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.member import Request  # noqa: E402
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.procedure import Means  # noqa: E402
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.situation import Wish  # noqa: E402
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import Login  # noqa: E402
@@ -78,7 +80,7 @@ class Cluster:
             "login_password": scratch.ADMIN_PASSWORD,
             "ca_cert": str(self.farm.files / "ca.pem"),
         }
-        if module in ("mysql_failover", "mysql_replication"):
+        if module in ("mysql_failover", "mysql_member", "mysql_replication"):
             given.update(replication_password=scratch.REPLICATION_PASSWORD, replication_ca=CA)
         if module == "mysql_replication":
             given.update(clone_password=scratch.CLONE_PASSWORD)
@@ -87,6 +89,12 @@ class Cluster:
     def converge(self, servers: list[scratch.Server] | None = None, *, check: bool = False, **wish: Any) -> Report:
         members = wish.pop("members", None) or self.members(servers)
         return converge(members, self.login, Wish(members, ca=CA, **wish), MEANS, cluster="scratch", check_only=check)
+
+    def maintain(self, operation: str, name: str, reason: str = "") -> Report:
+        """An operation on one member; see ``replication/member.py``."""
+        members = self.members()
+        request, wish = Request(operation, name, reason), Wish(members, ca=CA)
+        return maintain(members, self.login, request, wish, MEANS, cluster="scratch", connect_timeout=1.0)
 
 
 @pytest.fixture

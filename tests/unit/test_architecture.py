@@ -48,7 +48,7 @@ PURE = (
         f"manager/{name}.py"
         for name in ("sample", "verdict", "policy", "packets", "glance", "page", "page_style", "terminal", "metrics")
     ),
-    *(f"replication/{name}.py" for name in ("plan", "situation", "refusals", "predict", "steps")),
+    *(f"replication/{name}.py" for name in ("plan", "member", "situation", "refusals", "predict", "steps")),
 )
 # What is used of these is pure in itself and lives in a file that is not.
 PURE_BUT_FOR = {

@@ -258,6 +258,8 @@ def _fit(
     verdict = diagnosis.servers[name]
     if name not in answering:
         silent = observation.silent.get(name)
+        state = observation.states.get(name)
+        out = state is not None and state.server_uuid in term.out_of_service
         return [
             _reason(
                 "not_an_acknowledger",
@@ -265,6 +267,8 @@ def _fit(
                 + (f": {silent.message}" if silent else ""),
                 f"{silent.next_step} Or name another server."
                 if silent
+                else "Bring it back into service first (mysql_member, or mysql-ha member bring-back)."
+                if out
                 else "Converge it with the replication role, then run again.",
                 verdict=verdict.verdict,
                 reasons=list(verdict.reasons),
@@ -558,7 +562,9 @@ def next_term(
         if not uuid:
             continue
         acknowledges = member.name in following or uuid == elected_uuid
-        rows.append(dataclasses.replace(member, server_uuid=uuid, acknowledges=acknowledges))
+        # Who was taken out of service stays out: it is nobody's follower here.
+        out = old[uuid].out if uuid in old and not acknowledges else ""
+        rows.append(dataclasses.replace(member, server_uuid=uuid, acknowledges=acknowledges, out=out))
     kept = {m.server_uuid for m in rows}
     rows += [dataclasses.replace(m, acknowledges=False) for uuid, m in old.items() if uuid not in kept]
     n = len([m for m in rows if m.acknowledges and m.server_uuid != elected_uuid])

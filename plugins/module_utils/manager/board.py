@@ -9,8 +9,8 @@ from typing import Any, Mapping, Optional, Sequence
 from ..failover import plan
 from ..refusal import Refusal
 from ..server.state import CONNECTING, ON, REFUSED, NoAnswer, Observation
+from ..topology import durability
 from ..topology.diagnose import diagnose
-from ..topology.durability import DurabilityStatement
 from .config import ClusterConfig
 from .policy import Decision, Pause, cooldown
 from .recover import Cause, request_for
@@ -89,7 +89,17 @@ def _member(view: View, name: str, now: float, monotonic: float) -> dict[str, An
         "lag_s": _lag(view, name, sample) if not silent else None,
         "acknowledges": _acknowledges(view, name, sample) if sample and not silent else None,
         "message": message,
+        "out_of_service": _out_of_service(view, name, sample),
     }
+
+
+def _out_of_service(view: View, name: str, sample: Optional[Sample]) -> str:
+    """Why a person took this member out of service, as the newest term row says; empty while it is in service."""
+    term = view.watched.term
+    if term is None:
+        return ""
+    uuid = sample.server_uuid if sample else next((m.server_uuid for m in term.members if m.name == name), "")
+    return term.out_of_service.get(uuid, "")
 
 
 def _source(view: View, sample: Sample) -> str:
@@ -179,15 +189,5 @@ def explain(view: View, observation: Observation, held_by: Sequence[str]) -> dic
             {"code": r.code, "message": r.message, "next_step": r.next_step}
             for r in (decided.reasons if isinstance(decided, Refusal) else ())
         ],
-        "durability": _durability(now.durability),
+        "durability": durability.sentences(now.durability) if now.durability else [],
     }
-
-
-def _durability(statement: Optional[DurabilityStatement]) -> list[str]:
-    if statement is None:
-        return []
-    lines = [f"k={statement.k} of n={statement.n} acknowledgements, on {statement.acknowledgement}"]
-    for level in statement.levels:
-        answer = "survived without loss" if level.survived else f"not survived (needs k={level.k_required})"
-        lines.append(f"loss of the primary's {level.level}: {answer}")
-    return lines

@@ -17,6 +17,7 @@ from . import client, glance, terminal
 
 DONE, ATTENTION, USAGE, NO_ANSWER = 0, 1, 2, 3
 SWITCHOVER_TIMEOUT_S = 300.0
+_SLOW = ("switchover", "member")
 _USAGE_CODES = ("url_invalid", "token_unreadable", "token_not_private", "request_invalid")
 
 _EPILOG = """\
@@ -25,6 +26,18 @@ exit codes:
   1  status: a cluster needs attention; otherwise: it was refused, or could not be done
   2  usage
   3  the manager does not answer
+"""
+
+
+_MEMBER = """\
+operations:
+  take-out    for maintenance: it no longer acknowledges, and is no candidate; it need not answer
+  bring-back  it follows, catches up, is counted, and acknowledges, in this order
+  repoint     it follows the primary again, and keeps all it has received
+  start       receiver and applier of a replica that follows the primary
+  stop        both; an acknowledger that writes need has to be taken out first
+
+No operation skips a transaction.
 """
 
 
@@ -91,6 +104,13 @@ def parser() -> argparse.ArgumentParser:
     one = add("switchover", "move the primary of a cluster that is well; returns when it is done")
     one.add_argument("cluster", metavar="CLUSTER")
     one.add_argument("--to", default="auto", metavar="MEMBER", help="the new primary (default: the best)")
+    _by(one)
+    one = add("member", "take one member out of service, bring it back, re-point, start or stop it; skips nothing")
+    one.epilog = f"{_MEMBER}\n{_EPILOG}"
+    one.add_argument("operation", choices=glance.OPERATIONS, metavar="OPERATION", help=", ".join(glance.OPERATIONS))
+    one.add_argument("cluster", metavar="CLUSTER")
+    one.add_argument("member", metavar="MEMBER")
+    one.add_argument("--reason", default="", metavar="TEXT", help="why; shown until the member is brought back")
     _by(one)
     one = add("explain", "what the manager would do were the primary to die now")
     one.add_argument("cluster", metavar="CLUSTER")
@@ -203,6 +223,14 @@ class Commands:
         done = said.get("outcome") == "promoted"
         return said, terminal.recovery(said, self._pen), DONE if done else ATTENTION
 
+    def member(self) -> Answer:
+        chosen = self._options
+        said = self._manager.post(
+            *("api", "clusters", chosen.cluster, "members", chosen.member, chosen.operation),
+            body={"by": self._by(), "reason": chosen.reason},
+        )
+        return said, terminal.maintained(said, self._pen), DONE
+
     def explain(self) -> Answer:
         said = self._manager.get("api", "explain", self._options.cluster)
         return said, terminal.explained(said, self._pen), DONE
@@ -229,7 +257,7 @@ def _check_config(path: Optional[str]) -> Answer:
 
 
 def _manager(options: argparse.Namespace) -> client.Client:
-    slow = options.command == "switchover"
+    slow = options.command in _SLOW
     token_file = getattr(options, "token_file", "")
     return client.Client(
         socket_path=getattr(options, "socket", client.SOCKET),

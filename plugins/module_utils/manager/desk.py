@@ -24,16 +24,21 @@ seconds since the epoch, durations are in seconds unless a key ends in ``_ms``; 
         cooldown_until
         members      {name: {address, zone, city, role (primary|replica|none), answer (ok|refused|timed_out|...),
                       answered_at, writable, receiver (ON|CONNECTING|OFF|""), source, lag_s, message,
-                      acknowledges (registered to, and switched on; None for the primary, and without an answer)}}
-        last_recovery   an entry of recoveries(), or None
+                      acknowledges (registered to, and switched on; None for the primary, and without an answer),
+                      out_of_service (why a person took it out, or "")}}
+        last_recovery   an entry of recoveries(), or None; an operation on a member only while it runs
         updated_at }}
 
 ``recoveries()``: newest first::
 
-    {id, cluster, at, ended_at, trigger (automatic|switchover), verdict, reasons,
-     outcome (running|promoted|refused|failed|would_act), old_primary, new_primary, term, zero_loss, run_id,
+    {id, cluster, at, ended_at, trigger (automatic|switchover|maintenance), verdict, reasons,
+     outcome (running|promoted|refused|failed|would_act|done), old_primary, new_primary, term, zero_loss, run_id,
      outage_ms, phases [{name, start_ms, duration_ms}], refusal [sentence], next_step, journal,
      hooks [{name, when, ok, message, duration_ms}], acknowledged {by, at} or None}
+
+An operation on a member (``maintenance``) ends as done, refused or failed, moves no primary, and has besides
+``{member, operation (take_out|bring_back|repoint|start|stop), by, reason, changed, plan [sentence],
+survives [sentence], notes [sentence]}``.
 """
 
 from __future__ import annotations
@@ -60,6 +65,12 @@ class Desk(Protocol):
         """A planned switchover, done when this returns: an entry of ``recoveries()``. ``to``: a member, or auto.
 
         :raises HaError: the refusal of the failover procedure, with its evidence and next step.
+        """
+
+    def maintain(self, cluster: str, member: str, operation: str, by: str, reason: str) -> Mapping[str, Any]:
+        """An operation on one member, done when this returns: an entry of ``recoveries()``.
+
+        :raises HaError: ``unknown_member``; its refusal, with all reasons, evidence and next step.
         """
 
     def explain(self, cluster: str) -> Mapping[str, Any]:

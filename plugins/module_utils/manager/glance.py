@@ -17,6 +17,7 @@ Fields = Mapping[str, Any]
 VERDICTS = ("healthy", "dead", "dead_or_isolated", "controller_cut", "replication_cut", "degraded", "unknown")
 ACTIONS = ("none", "waiting", "acting", "held")
 OUTCOMES = ("running", "promoted", "refused", "failed", "would_act")
+"""Of recoveries; an operation on a member ends as ``done``, too."""
 
 PERSON, ACTING, NOTICE, QUIET, WELL = "person", "acting", "notice", "quiet", "well"
 LEVELS: Mapping[str, str] = {
@@ -46,6 +47,15 @@ _OUTCOMES: Mapping[str, str] = {
     "failed": "failed on the way",
     "would_act": "dry run: would have acted",
 }
+_MAINTAINED: Mapping[str, str] = {
+    "take_out": "taken out of service",
+    "bring_back": "brought back into service",
+    "repoint": "pointed at the primary",
+    "start": "started",
+    "stop": "stopped",
+}
+OPERATIONS: Mapping[str, str] = {operation.replace("_", "-"): operation for operation in _MAINTAINED}
+"""Operations on one member: as a path and the command line call them, and as the desk does."""
 NOT_LOOKED_AT_S = 10.0
 """A cluster whose last answer is older than this is shown as such: its verdict may be history."""
 
@@ -83,6 +93,32 @@ def outcome_said(outcome: Any) -> str:
     return _OUTCOMES.get(str(outcome), str(outcome or "not known"))
 
 
+def is_maintenance(recovery: Fields) -> bool:
+    """Whether this entry of the history is an operation on one member."""
+    return recovery.get("trigger") == "maintenance"
+
+
+def result_said(recovery: Fields) -> str:
+    """What came of an entry of the history, in a few words."""
+    outcome = str(recovery.get("outcome"))
+    if not is_maintenance(recovery):
+        return outcome_said(outcome)
+    done = _MAINTAINED.get(str(recovery.get("operation")), str(recovery.get("operation")))
+    words = {
+        "running": f"is being {done}",
+        "done": f"{done} already" if recovery.get("changed") is False else done,
+        "refused": f"not {done}: refused",
+        "failed": f"not {done}: failed on the way",
+    }
+    return f"{recovery.get('member')} {words.get(outcome, outcome)}"
+
+
+def asked_for(recovery: Fields) -> str:
+    """Why an operation was asked for, and by whom."""
+    by, reason = recovery.get("by"), recovery.get("reason")
+    return f"{reason} ({by})" if reason else f"asked for by {by}"
+
+
 def look(name: str, cluster: Fields, now: float) -> Look:
     """One cluster, an entry of ``status()["clusters"]``."""
     verdict, action = str(cluster.get("verdict") or "unknown"), str(cluster.get("action") or "none")
@@ -90,7 +126,7 @@ def look(name: str, cluster: Fields, now: float) -> Look:
     open_recovery = recovery if is_open(recovery) else {}
     stale = age(cluster.get("updated_at"), now)
     old = stale is not None and stale > NOT_LOOKED_AT_S
-    silent, loose = silent_members(cluster), loose_members(cluster)
+    silent, loose, out = silent_members(cluster), loose_members(cluster), out_of_service(cluster)
     why: list[str] = []
     if old and stale is not None:
         why.append(f"The manager has not looked at it for {seconds(stale)}: what stands here may be history.")
@@ -111,10 +147,16 @@ def look(name: str, cluster: Fields, now: float) -> Look:
         level = QUIET
     elif silent or loose:
         level = NOTICE
+    elif out:
+        level = QUIET
     if silent and level == NOTICE:
         why.append(f"No answer from {', '.join(silent)}.")
     if loose and level == NOTICE:
         why.append(f"{', '.join(loose)} {'does' if len(loose) == 1 else 'do'} not follow the primary: run site.yml.")
+    why += [f"{member} is out of service: {reason}." for member, reason in out.items()]
+    n, k = real(cluster.get("n")), real(cluster.get("k"))
+    if out and n is not None and k is not None and n - 1 < k:
+        why.append(f"Until then a new primary would have {n - 1:g} acknowledgers and wait for {k:g}: no failover.")
     return Look(
         level,
         said(verdict),
@@ -130,13 +172,16 @@ def is_open(recovery: Fields) -> bool:
     return (
         bool(recovery)
         and recovery.get("outcome") != "running"
-        and recovery.get("trigger") != "switchover"
+        and recovery.get("trigger") not in ("switchover", "maintenance")
         and not recovery.get("acknowledged")
     )
 
 
 def _doing(cluster: Fields, verdict: str, action: str, level: str) -> str:
     if is_acting(cluster):
+        under_way = mapping(cluster.get("last_recovery"))
+        if is_maintenance(under_way) and under_way.get("outcome") == "running":
+            return result_said(under_way)
         planned = mapping(cluster.get("last_recovery")).get("trigger") == "switchover" and action != "acting"
         return "switching over now" if planned else "failing over now"
     if verdict != "healthy":
@@ -144,9 +189,9 @@ def _doing(cluster: Fields, verdict: str, action: str, level: str) -> str:
             return "not replaced, will try again" if level == PERSON else "waiting to be sure"
         if action == "held":
             return "no action: held"
-    return ", ".join(
-        word for key, word in (("paused", "paused"), ("maintenance", "in maintenance")) if cluster.get(key)
-    )
+    words = [word for key, word in (("paused", "paused"), ("maintenance", "in maintenance")) if cluster.get(key)]
+    out = ", ".join(out_of_service(cluster))
+    return ", ".join([*words, f"{out} out of service"] if out else words)
 
 
 def for_long(look_at: Look, cluster: Fields, now: float) -> str:
@@ -162,6 +207,9 @@ def _commands(name: str, cluster: Fields, open_recovery: Fields) -> tuple[str, .
         found.append(f"mysql-ha explain {shlex.quote(name)}")
     if cluster.get("paused"):
         found.append(f"mysql-ha resume {shlex.quote(name)}")
+    found += [
+        f"mysql-ha member bring-back {shlex.quote(name)} {shlex.quote(member)}" for member in out_of_service(cluster)
+    ]
     if open_recovery.get("id") is not None:
         found.append(f"mysql-ha ack {shlex.quote(str(open_recovery['id']))}")
     return tuple(found)
@@ -195,16 +243,30 @@ def holds(cluster: Fields) -> tuple[str, ...]:
 
 
 def silent_members(cluster: Fields) -> tuple[str, ...]:
-    return tuple(name for name, member in members(cluster) if not answers(member))
+    """Who gives no answer, but for those that were taken out of service: they are expected not to."""
+    return tuple(name for name, member in members(cluster) if not answers(member) and not is_out(member))
+
+
+def is_out(member: Fields) -> bool:
+    """Whether a person took it out of service."""
+    return bool(member.get("out_of_service"))
+
+
+def out_of_service(cluster: Fields) -> dict[str, str]:
+    """The members that a person took out of service, and why."""
+    return {name: str(member.get("out_of_service")) for name, member in members(cluster) if is_out(member)}
 
 
 def loose_members(cluster: Fields) -> tuple[str, ...]:
-    """Who answers and is not attached to the primary: it acknowledges nothing, and the next failover may need it."""
+    """Who answers, is in service and not attached to the primary: it acknowledges nothing; a failover may need it."""
     primary = cluster.get("primary")
     if not primary:
         return ()
-    others = [(name, member) for name, member in members(cluster) if name != primary and answers(member)]
-    return tuple(name for name, member in others if link(member, cluster)[0] != "on")
+    return tuple(
+        name
+        for name, member in members(cluster)
+        if name != primary and answers(member) and not is_out(member) and link(member, cluster)[0] != "on"
+    )
 
 
 def answers(member: Fields) -> bool:
@@ -237,6 +299,8 @@ def link(member: Fields, cluster: Fields) -> tuple[str, str]:
 
 def recovery_line(recovery: Fields) -> str:
     """A recovery in one sentence."""
+    if is_maintenance(recovery):
+        return f"{utc(recovery.get('at'))}: {result_said(recovery)}, {asked_for(recovery)}."
     old, new = recovery.get("old_primary"), recovery.get("new_primary")
     what = {
         "promoted": f"{old} to {new}",

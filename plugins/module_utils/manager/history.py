@@ -18,7 +18,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 from .. import durable_file
 from ..durable_file import DurableFile
 from ..errors import HaError, defect
-from .policy import FAILED, INTERRUPTED, RUNNING, Attempt, Pause
+from .policy import FAILED, INTERRUPTED, MAINTENANCE, RUNNING, Attempt, Pause
 
 FILE = "history.jsonl"
 
@@ -199,7 +199,9 @@ class History:
                     ended_at=self._clock(),
                     codes=[INTERRUPTED],
                     refusal=["the manager ended while it ran"],
-                    next_step="The journal is taken up by the next run.",
+                    next_step="Ask for it again: it goes on from what is there."
+                    if entry["trigger"] == MAINTENANCE
+                    else "The journal is taken up by the next run.",
                 )
             return [dict(entry) for entry in found]
 
@@ -211,7 +213,12 @@ class History:
             return [dict(e) for e in found[::-1][: max(limit, 0)]]
 
     def last(self, cluster: str) -> Optional[dict[str, Any]]:
-        return next(iter(self.entries(cluster, 1)), None)
+        """The newest recovery or switchover; an operation on a member only while it runs."""
+        with self._lock:
+            for entry in reversed(self._of_cluster.get(cluster, [])):
+                if entry["trigger"] != MAINTENANCE or entry["outcome"] == RUNNING:
+                    return dict(entry)
+        return None
 
     def attempts(self, cluster: str) -> tuple[Attempt, ...]:
         """What the policy looks at, oldest first."""

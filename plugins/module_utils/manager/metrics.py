@@ -154,6 +154,12 @@ def _members(rows: Sequence[glance.Row]) -> Iterator[Family]:
         [(labels, float(glance.link(member, cluster)[0] == "on")) for labels, member, cluster in _replicas(rows)],
     )
     yield (
+        "mysql_ha_member_out_of_service",
+        "gauge",
+        "1 while a person has the member out of service.",
+        [(labels, float(glance.is_out(member))) for labels, member, _primary in every],
+    )
+    yield (
         "mysql_ha_member_lag_seconds",
         "gauge",
         "How far a member's data is behind.",
@@ -171,6 +177,8 @@ def _replicas(rows: Sequence[glance.Row]) -> Iterator[tuple[Labels, glance.Field
 def _recoveries(rows: Sequence[glance.Row], recoveries: Sequence[glance.Fields]) -> Iterator[Family]:
     counted = {(row.name, outcome): 0 for row in rows for outcome in glance.OUTCOMES}
     for recovery in recoveries:
+        if glance.is_maintenance(recovery):
+            continue
         place = (str(recovery.get("cluster")), str(recovery.get("outcome")))
         counted[place] = counted.get(place, 0) + 1
     yield (

@@ -42,6 +42,7 @@ _OUTCOME_SIGNS: Mapping[str, str] = {
     "refused": "person",
     "failed": "person",
     "would_act": "quiet",
+    "done": "well",
 }
 
 
@@ -280,16 +281,19 @@ def _topology(found: glance.Fields) -> str:
 def _node(name: str, member: glance.Fields, role: str, attached: bool = True) -> str:
     """One server: who, where, what it answered, how far behind."""
     up = glance.answers(member)
-    state = "person" if not up else "well" if attached else "notice"
+    out = glance.is_out(member)
+    state = "quiet" if out else "person" if not up else "well" if attached else "notice"
     where = " / ".join(text(part) for part in (member.get("city"), member.get("zone")) if part)
     writable = {True: "writable", False: "read-only"}.get(member.get("writable"), "") if up else ""  # type: ignore[arg-type]
     answer = "" if up else str(member.get("answer") or "no answer").replace("_", " ")
     lag = glance.real(member.get("lag_s"))
     counts = {True: "acknowledger", False: "does not acknowledge"}.get(member.get("acknowledges"), "")  # type: ignore[arg-type]
-    words = [text(word) for word in (answer, writable, counts if role != "primary" else "") if word]
+    kept = "out of service" if out else counts if role != "primary" else ""
+    words = [text(word) for word in (answer, writable, kept) if word]
     if lag is not None and role != "primary":
         words.append(f"{text(glance.seconds(lag))} behind")
-    message = f'<small class="message">{text(member.get("message"))}</small>' if member.get("message") else ""
+    told = member.get("out_of_service") or member.get("message")
+    message = f'<small class="message">{text(told)}</small>' if told else ""
     return (
         f'<div class="node {role}{"" if up else " gone"}">'
         f"<b>{_sign(state)}{text(name)}</b>"
@@ -351,7 +355,7 @@ def _entry(recovery: glance.Fields, now: float, with_cluster: bool) -> str:
     cells = (
         f"<td><time>{text(glance.utc(recovery.get('at')))}</time>"
         f"<small>{text(gone)} ago, {text(recovery.get('trigger'))}</small></td>{where}",
-        f"<td class=outcome>{sign}<b>{text(glance.outcome_said(outcome))}</b>{_folded(recovery)}</td>",
+        f"<td class=outcome>{sign}<b>{text(glance.result_said(recovery))}</b>{_folded(recovery)}</td>",
         f"<td class=move>{_move(recovery)}</td><td>{text(recovery.get('zero_loss'))}</td>",
         f"<td class=number>{text(glance.milliseconds(recovery.get('outage_ms')))}</td>",
         f"<td>{_phases(recovery)}</td><td>{_acknowledged(recovery)}</td>",
@@ -381,12 +385,18 @@ def _folded(recovery: glance.Fields) -> str:
     hooks = [glance.mapping(hook) for hook in glance.sequence(recovery.get("hooks"))]
     failed = [hook for hook in hooks if not hook.get("ok")]
     parts = []
+    if glance.is_maintenance(recovery):
+        parts.append(f"<h4>Asked for</h4><p>{text(glance.asked_for(recovery))}</p>")
+        for title, key in (("Done", "plan"), ("What may die", "survives"), ("Notes", "notes")):
+            told = glance.sentences(recovery.get(key))
+            parts.append(f"<h4>{title}</h4>{_list(told)}" if told else "")
     if recovery.get("verdict") or reasons:
         parts.append(
             f"<h4>Verdict: {text(glance.said(recovery.get('verdict')))}</h4>{_list(reasons) if reasons else ''}"
         )
     if refusal:
-        parts.append(f"<h4>Why nothing was promoted</h4>{_list(refusal)}")
+        title = "Why it was not done" if glance.is_maintenance(recovery) else "Why nothing was promoted"
+        parts.append(f"<h4>{title}</h4>{_list(refusal)}")
     if recovery.get("next_step"):
         parts.append(f"<h4>What to do</h4><p>{text(recovery['next_step'])}</p>")
     if hooks:

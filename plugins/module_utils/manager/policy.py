@@ -20,7 +20,12 @@ NONE, WAITING, ACTING, HELD = "none", "waiting", "acting", "held"
 RUNNING, PROMOTED, REFUSED, FAILED, WOULD_ACT = "running", "promoted", "refused", "failed", "would_act"
 """How a recovery ended, or that it has not."""
 
-AUTOMATIC, SWITCHOVER = "automatic", "switchover"
+DONE = "done"
+"""How an operation on a member ended well."""
+
+AUTOMATIC, SWITCHOVER, MAINTENANCE = "automatic", "switchover", "maintenance"
+"""Only what the manager begins by itself is counted against what it does next."""
+
 PROVEN = "proven"
 
 RETRY_FIRST, RETRY_LONGEST = 2.0, 30.0

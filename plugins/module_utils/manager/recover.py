@@ -177,14 +177,14 @@ class Recovery:
             self._history.begin(begun)
         except HaError as error:
             # What can not be written down is not done.
-            self._entry.update(_failure(error, FAILED), ended_at=self._wall())
+            self._entry.update(failure(error, FAILED), ended_at=self._wall())
             raise
         try:
             self._hooks(BEFORE, self._config.before)
             report = self._do(self._config, request, self._journal_directory, begun["run_id"], silent)
         except HaError as error:
             refused = isinstance(error, Refused) or error.code == "hook_failed"
-            self._end(**_failure(error, REFUSED if refused else FAILED))
+            self._end(**failure(error, REFUSED if refused else FAILED))
             raise
         self._end(**_success(report, last_good))
 
@@ -265,7 +265,8 @@ def _success(report: Report, last_good: Optional[float]) -> dict[str, Any]:
     }
 
 
-def _failure(error: HaError, outcome: str) -> dict[str, Any]:
+def failure(error: HaError, outcome: str) -> dict[str, Any]:
+    """What an entry of the history says of an error."""
     reasons = error.evidence.get("reasons") or [{"code": error.code, "message": error.message}]
     return {
         "outcome": outcome,

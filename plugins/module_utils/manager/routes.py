@@ -44,6 +44,7 @@ _STATUS: Mapping[str, int] = {
     "host_not_allowed": 403,
     "not_found": 404,
     "unknown_cluster": 404,
+    "unknown_member": 404,
     "unknown_recovery": 404,
     "method_not_allowed": 405,
     "request_timed_out": 408,
@@ -351,25 +352,32 @@ class Wish:
     to: str = "auto"
 
 
-Change = Callable[[Desk, str, Wish], Mapping[str, Any]]
+Change = Callable[[Desk, Sequence[str], Wish], Mapping[str, Any]]
+
+
+def _maintain(operation: str) -> Change:
+    return lambda desk, names, wish: desk.maintain(names[0], names[1], operation, wish.by, wish.reason)
+
+
+# No names in the path mean all clusters.
 _CHANGES: Mapping[str, Change] = {
-    "pause": lambda desk, name, wish: desk.pause(name, wish.by, wish.reason, wish.until),
-    "resume": lambda desk, name, wish: desk.resume(name, wish.by),
-    "switchover": lambda desk, name, wish: desk.switchover(name, wish.to, wish.by),
-    "ack": lambda desk, name, wish: desk.acknowledge(name, wish.by),
+    "pause": lambda desk, names, wish: desk.pause("".join(names), wish.by, wish.reason, wish.until),
+    "resume": lambda desk, names, wish: desk.resume("".join(names), wish.by),
+    "switchover": lambda desk, names, wish: desk.switchover(names[0], wish.to, wish.by),
+    "ack": lambda desk, names, wish: desk.acknowledge(names[0], wish.by),
+    **{name: _maintain(operation) for name, operation in glance.OPERATIONS.items()},
 }
 
 
 def _change(front: Front, change: str, names: Sequence[str], request: Request, now: float) -> Reply:
-    """``names``: the cluster or the recovery; none means all clusters."""
+    """``names``: the cluster, the cluster and the member, or the recovery; none means all clusters."""
     wish = wish_of(request.body, now)
     if change == "pause" and not wish.reason:
         _invalid("a pause needs a reason: somebody will find it at night")
-    name = names[0] if names else ""
     way = "the socket" if request.trusted else "a token"
-    about = f"HTTP: {change} of {name or 'all clusters'!r} by {wish.by!r} over {way}"
+    about = f"HTTP: {change} of {'/'.join(names) or 'all clusters'!r} by {wish.by!r} over {way}"
     try:
-        done = _CHANGES[change](front.desk, name, wish)
+        done = _CHANGES[change](front.desk, names, wish)
     except HaError as error:
         front.say(4, f"{about}: not done [{error.code}]")
         raise
@@ -444,5 +452,6 @@ _ROUTES: Sequence[tuple[tuple[str, ...], Optional[Read], str]] = (
     (("api", "clusters", "*", "pause"), None, "pause"),
     (("api", "clusters", "*", "resume"), None, "resume"),
     (("api", "clusters", "*", "switchover"), None, "switchover"),
+    *((("api", "clusters", "*", "members", "*", name), None, name) for name in glance.OPERATIONS),
     (("api", "recoveries", "*", "ack"), None, "ack"),
 )

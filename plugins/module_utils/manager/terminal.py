@@ -137,14 +137,15 @@ def _members(found: glance.Fields, pen: Pen) -> Iterator[str]:
                 {True: "writable", False: "read-only"}.get(member.get("writable"), "") if up else "",  # type: ignore[arg-type]
                 f"{glance.seconds(lag)} behind" if lag is not None and not first else "",
                 "" if up else str(member.get("answer") or "no answer").replace("_", " "),
+                "out of service" if glance.is_out(member) else "",
             )
             if part
         )
+        out = glance.is_out(member)
         where = "/".join(str(part) for part in (member.get("city"), member.get("zone")) if part)
-        bad = not up or kind in ("off", "astray")
-        cells.append(
-            (bad, [clean(name) if first else f"  {clean(name)}", words, state, where, str(member.get("message") or "")])
-        )
+        bad = not out and (not up or kind in ("off", "astray"))
+        told = str(member.get("out_of_service") or member.get("message") or "")
+        cells.append((bad, [clean(name) if first else f"  {clean(name)}", words, state, where, told]))
     widths = [max((len(clean(row[column])) for _bad, row in cells), default=0) for column in range(4)]
     for bad, row in cells:
         line = "  ".join(f"{clean(cell) if cell else '':<{width}}" for cell, width in zip(row, [*widths, 0])).rstrip()
@@ -185,7 +186,7 @@ def history(found: Sequence[glance.Fields], pen: Pen) -> str:
             glance.utc(entry.get("at")),
             clean(entry.get("id")),
             clean(entry.get("cluster")),
-            glance.outcome_said(entry.get("outcome")),
+            clean(glance.result_said(entry)),
             _move(entry),
             clean(entry.get("zero_loss")),
             glance.milliseconds(entry.get("outage_ms")),
@@ -198,6 +199,8 @@ def history(found: Sequence[glance.Fields], pen: Pen) -> str:
     for entry, line in zip(found, lines[1:]):
         bad = entry.get("outcome") in ("refused", "failed") and glance.is_open(entry)
         out.append(pen.level(glance.PERSON, line) if bad else line)
+        if glance.is_maintenance(entry):
+            out += _told("for", [glance.asked_for(entry)], pen)
         out += _told("why", glance.sentences(entry.get("refusal")), pen)
         out += _told("next", [str(entry["next_step"])] if entry.get("next_step") else [], pen)
     return _text(out)
@@ -224,6 +227,17 @@ def recovery(entry: glance.Fields, pen: Pen) -> str:
     lines += _told("took", [", ".join(phases)] if phases else [], pen)
     hooks = [glance.mapping(hook) for hook in glance.sequence(entry.get("hooks"))]
     lines += _told("hook", [f"{h.get('name')} failed: {h.get('message')}" for h in hooks if not h.get("ok")], pen)
+    return _text(lines)
+
+
+def maintained(entry: glance.Fields, pen: Pen) -> str:
+    """An operation on one member: what came of it, what was done, and what is survived now where n may have changed."""
+    lines = [pen.bold(f"{clean(entry.get('cluster'))}: {clean(glance.result_said(entry))}")]
+    lines += _told("for", [glance.asked_for(entry)], pen)
+    lines += _told("did", glance.sentences(entry.get("plan")), pen)
+    if entry.get("operation") in ("take_out", "bring_back"):
+        lines += _told("now", glance.sentences(entry.get("survives")), pen)
+    lines += _told("note", glance.sentences(entry.get("notes")), pen)
     return _text(lines)
 
 

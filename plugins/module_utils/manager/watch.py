@@ -8,6 +8,7 @@ further threads and finds values that are replaced as a whole, never changed.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import heapq
 import itertools
@@ -17,7 +18,7 @@ import resource
 import socket
 import threading
 import time
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 from ..errors import HaError
 from ..failover.interrupted import Interrupted
@@ -27,6 +28,7 @@ from .board import View
 from .config import ClusterConfig, Config
 from .history import History
 from .link import Links, Round, Target
+from .maintenance import Asked, Maintain, Maintenance, by_plan
 from .policy import Act, Rest, Situation
 from .recover import Cause, FailOver, Recovery, by_procedure, say
 from .verdict import Tick, Verdict, Watched
@@ -76,8 +78,8 @@ class _Cluster:
 class Manager:
     """Watches the clusters of a configuration, and is what the face talks to.
 
-    ``run`` until ``stop``; ``reload`` takes over a new configuration. ``do``, ``links`` and the clocks are arguments
-    for tests.
+    ``run`` until ``stop``; ``reload`` takes over a new configuration. ``do``, ``tend``, ``links`` and the clocks are
+    arguments for tests.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Manager:
         *,
         links: Optional[Links] = None,
         do: FailOver = by_procedure,
+        tend: Maintain = by_plan,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -97,6 +100,7 @@ class Manager:
         self._clock = clock
         self._wall = wall
         self._do = do
+        self._tend = tend
         self._links = links or Links(clock=clock)
         self._interrupted = Interrupted(config.journal_directory, wall=wall)
         self._started_at = wall()
@@ -115,6 +119,10 @@ class Manager:
         self._stopped = False
         self._take_over(config)
         for entry in history.close_interrupted():
+            if entry["trigger"] == policy.MAINTENANCE:
+                what = f"{entry['operation']} of {entry['member']}"
+                self._say(WARNING, f"{entry['cluster']}: {what} ({entry['id']}) was interrupted; ask for it again")
+                continue
             self._say(WARNING, f"{entry['cluster']}: recovery {entry['id']} was interrupted; it is taken up")
             if entry["cluster"] in self._clusters:
                 self._clusters[entry["cluster"]].resume = entry
@@ -489,27 +497,53 @@ class Manager:
 
     def switchover(self, cluster: str, to: str, by: str) -> Mapping[str, Any]:
         known = self._cluster(cluster)
-        if not self._take(cluster):
+        recovery = self._recovery(known.config)
+        with self._alone(known) as cause:
+            self._say(WARNING, f"{cluster}: switchover to {to}, asked for by {by}")
+            try:
+                return recovery.switchover(to, by, cause)
+            finally:
+                self._tell(recovery)
+
+    def maintain(self, cluster: str, member: str, operation: str, by: str, reason: str) -> Mapping[str, Any]:
+        known = self._cluster(cluster)
+        names = [m.name for m in known.config.members]
+        if member not in names:
+            raise HaError(
+                "unknown_member",
+                f"there is no member {member!r} in {cluster}",
+                evidence={"members": names},
+                next_step="Name one of the members.",
+            )
+        asked = Asked(member, operation, by, reason)
+        with self._alone(known) as cause:
+            self._say(WARNING, f"{cluster}: {operation} of {member}, asked for by {by}: {reason or 'no reason given'}")
+            return Maintenance(known.config, self._history, do=self._tend, wall=self._wall).run(asked, cause)
+
+    @contextlib.contextmanager
+    def _alone(self, cluster: _Cluster) -> Iterator[Cause]:
+        """Nothing else is done to this cluster meanwhile. How it is now, as the cause of what a person asked for.
+
+        :raises HaError: ``recovery_running``.
+        """
+        name = cluster.config.name
+        if not self._take(name):
             raise HaError(
                 "recovery_running",
-                f"a recovery of {cluster} is running",
+                f"a recovery of {name} is running",
                 next_step="Wait for it to end, then look at its status.",
             )
-        watched = known.view.watched
-        cause = Cause(
-            verdict=known.view.verdict.verdict,
-            old_primary=known.view.verdict.primary,
-            old_primary_uuid=known.view.verdict.primary_uuid,
-            term=watched.term.term if watched.term else 0,
-        )
-        recovery = self._recovery(known.config)
         try:
-            self._say(WARNING, f"{cluster}: switchover to {to}, asked for by {by}")
-            return recovery.switchover(to, by, cause)
+            watched, verdict_now = cluster.view.watched, cluster.view.verdict
+            yield Cause(
+                verdict=verdict_now.verdict,
+                old_primary=verdict_now.primary,
+                old_primary_uuid=verdict_now.primary_uuid,
+                term=watched.term.term if watched.term else 0,
+            )
         finally:
             with self._guard:
-                self._running.discard(cluster)
-            self._tell(recovery)
+                self._running.discard(name)
 
     def explain(self, cluster: str) -> Mapping[str, Any]:
         known = self._cluster(cluster)

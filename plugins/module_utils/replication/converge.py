@@ -24,7 +24,7 @@ from ..topology.locks import Locks
 from ..topology.observe import Members
 from . import predict
 from .facts import read_facts
-from .plan import Settled, next_step
+from .plan import Decide, Settled, next_step
 from .procedure import Means, Procedure
 from .situation import ServerFacts, Situation, Wish, find_primary
 
@@ -47,9 +47,14 @@ class Report:
     wish: Wish
     warnings: tuple[str, ...] = ()
 
+    @property
+    def durability(self) -> Optional[durability.DurabilityStatement]:
+        """What the cluster survives then; None without a term row."""
+        return _durability(self.after)
+
     def as_result(self) -> dict[str, Any]:
         term = self.after.term
-        statement = _durability(self.after)
+        statement = self.durability
         return {
             "primary": self.primary,
             "primary_uuid": term.primary_uuid if term else "",
@@ -72,15 +77,18 @@ def converge(
     cluster: str,
     connect_timeout: float = 2.0,
     check_only: bool = False,
+    decide: Optional[Decide] = None,
 ) -> Report:
     """Make replication what was wished for.
 
+    :param decide: another plan than that of convergence; it knows nothing of tables, for they are not read then.
     :raises HaError: refused, with all reasons in its evidence; or a step failed: running again goes on from there.
     """
-    looker = _Looker(members, login, wish, means, connect_timeout)
+    looker = _Looker(members, login, wish, means, connect_timeout, tables=decide is None)
+    decide = decide or next_step
     try:
         before = looker.look()
-        planned, end, predicted = predict.plan(before, wish)
+        planned, end, predicted = predict.plan(before, wish, decide)
         if not planned and isinstance(end, Refusal):
             raise end.as_error()
         if check_only:
@@ -99,12 +107,15 @@ def converge(
         if isinstance(end, Settled) and not planned:
             return Report(False, end.primary, (), before, before, wish, (*end.warnings, *_advice(before)))
         with _Locked(looker, cluster, before, login, connect_timeout) as locked:
-            return _act(looker, wish, means, before, locked)
+            return _act(looker, wish, means, before, locked, decide)
     finally:
         looker.close()
 
 
-def _act(looker: _Looker, wish: Wish, means: Means, before: Situation, locked: _Locked) -> Report:
+def _act(
+    looker: _Looker, wish: Wish, means: Means, before: Situation, locked: _Locked, decide: Optional[Decide] = None
+) -> Report:
+    decide = decide or next_step
     done: list[dict[str, Any]] = []
     seen: collections.Counter[Any] = collections.Counter()
     run_id = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:8]}"
@@ -112,7 +123,7 @@ def _act(looker: _Looker, wish: Wish, means: Means, before: Situation, locked: _
         while True:
             locked.regain()
             situation = looker.look()
-            decision = next_step(situation, wish)
+            decision = decide(situation, wish)
             if isinstance(decision, Refusal):
                 raise decision.as_error()
             if isinstance(decision, Settled):
@@ -162,9 +173,17 @@ class _Looker:
     """Looks at all members, and at registered servers that are not among them any more."""
 
     def __init__(
-        self, members: Sequence[Member], login: Login, wish: Wish, means: Means, connect_timeout: float
+        self,
+        members: Sequence[Member],
+        login: Login,
+        wish: Wish,
+        means: Means,
+        connect_timeout: float,
+        *,
+        tables: bool = True,
     ) -> None:
         self._login = login
+        self._tables = tables
         self._wish = wish
         self._means = means
         self._connect_timeout = connect_timeout
@@ -187,7 +206,7 @@ class _Looker:
                 return self.look()
 
         def facts(session: Session) -> ServerFacts:
-            return read_facts(session, self._wish.user_prefix, within=self._means.statement)
+            return read_facts(session, self._wish.user_prefix, within=self._means.statement, tables=self._tables)
 
         outcome = self.pool.on_each(list(observation.states), facts, within=self._means.statement * 1.5)
         read: dict[str, ServerFacts] = {}
@@ -296,7 +315,9 @@ def text(situation: Situation, wish: Wish) -> str:
     registered = {m.server_uuid for m in term.acknowledgers} if term else set()
     for member in situation.observation.members:
         state = situation.state(member.name)
-        lines.append(f"{member.name}: {_line(state, primary.server_uuid if primary else '', registered)}")
+        line = _line(state, primary.server_uuid if primary else "", registered)
+        out = next((m.out for m in term.members if m.name == member.name), "") if term else ""
+        lines.append(f"{member.name}: {line}" + (f", out of service: {out}" if out else ""))
     statement = _durability(situation)
     for level in statement.levels if statement else ():
         lines.append(f"loss of the {level.level}: {'survived' if level.survived else 'NOT survived'} without loss")

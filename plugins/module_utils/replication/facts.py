@@ -45,10 +45,11 @@ _WORKER = """SELECT LAST_ERROR_MESSAGE AS message FROM performance_schema.replic
     WHERE CHANNEL_NAME = '' AND LAST_ERROR_NUMBER <> 0 ORDER BY LAST_ERROR_TIMESTAMP DESC LIMIT 1"""
 
 
-def read_facts(session: Session, prefix: str, *, within: float) -> ServerFacts:
+def read_facts(session: Session, prefix: str, *, within: float, tables: bool = True) -> ServerFacts:
     """What one server says.
 
     :param prefix: of the replication accounts' names.
+    :param tables: also those that are not fit for lossless replication; of many, that takes its time.
     :raises StatementFailed: see ``Session.query``.
     """
     ends = time.monotonic() + within
@@ -56,13 +57,13 @@ def read_facts(session: Session, prefix: str, *, within: float) -> ServerFacts:
     def left() -> float:
         return max(ends - time.monotonic(), 0.001)
 
-    tables = session.query(_TABLES, within=left())
+    unfit = session.query(_TABLES, within=left()) if tables else ()
     counts = session.one(_COUNTS, within=left())
     accounts = session.query(_ACCOUNTS, (prefix, prefix), within=left())
     dumps = session.query(DUMP_THREADS, (prefix, prefix), within=left())
     return ServerFacts(
-        without_primary_key=tuple(f"{row['s']}.{row['t']}" for row in tables if row["keyless"]),
-        not_innodb=tuple(f"{row['s']}.{row['t']} ({row['engine']})" for row in tables if row["engine"] != "InnoDB"),
+        without_primary_key=tuple(f"{row['s']}.{row['t']}" for row in unfit if row["keyless"]),
+        not_innodb=tuple(f"{row['s']}.{row['t']} ({row['engine']})" for row in unfit if row["engine"] != "InnoDB"),
         user_tables=int(counts["user_tables"]),
         own_schema=int(counts["own_tables"]) == 2,
         replication_accounts={str(row["user"]): str(row["locked"]) == "Y" for row in accounts},

@@ -27,7 +27,7 @@ from ..rejoin.clone import choose_donor
 from ..server.settings import MAXIMUM_TIMEOUT_MS
 from ..server.state import CONNECTING, OFF, ON, Member, ServerState, TermRow
 from . import refusals, steps
-from .situation import Primary, Situation, Wish, account_of, find_primary
+from .situation import Primary, Situation, Wish, account_of, find_primary, respecting
 from .steps import Step
 
 LAG_ALLOWED = 100
@@ -45,22 +45,25 @@ class Settled:
 
 
 Decision = Union[Step, Settled, Refusal]
+Decide = Callable[[Situation, Wish], Decision]
+"""``next_step``, or another plan on the same situation."""
 _Stage = Callable[[], Optional[Decision]]
 
 
 def next_step(situation: Situation, wish: Wish) -> Decision:
     """The one step to do now; ``Settled`` when there is none; ``Refusal`` with all reasons when it must not go on."""
+    wish = respecting(wish, situation)
     primary = find_primary(situation, wish)
     reasons = refusals.find(situation, wish, primary)
     if reasons:
         return Refusal(reasons)
     if primary is None:
         raise defect("a step without a primary")
-    return _Look(situation, wish, primary).decide()
+    return Look(situation, wish, primary).decide()
 
 
-class _Look:
-    """One situation, taken apart."""
+class Look:
+    """One situation, taken apart. The stages of every plan are made of its methods."""
 
     def __init__(self, situation: Situation, wish: Wish, primary: Primary) -> None:
         self.situation = situation
@@ -78,6 +81,8 @@ class _Look:
         ]
         wanted = {m.name: m for m in wish.members}
         self.replicas = [s for s in self.others if s.name in wanted]
+        # Who was taken out of service is left as it is.
+        self.served = [s for s in self.replicas if not wanted[s.name].out]
         self.acknowledgers = [s for s in self.replicas if wanted[s.name].acknowledges]
 
     def decide(self) -> Decision:
@@ -93,7 +98,7 @@ class _Look:
         return (
             lambda: self._attach(self.replicas),
             lambda: self._connect(self.replicas, len(self.replicas)),
-            self._lift_fences,
+            lambda: self._lift_fences(self.replicas),
             lambda: self._catch_up(self.acknowledgers),
             lambda: self._acknowledge(self.acknowledgers),
             self._own_schema,
@@ -118,9 +123,9 @@ class _Look:
             self._lower_k,
             self._shrink,
             self._strangers,
-            lambda: self._attach(self.replicas, last=True),
-            lambda: self._connect(self.replicas, len(self.replicas)),
-            self._lift_fences,
+            lambda: self._attach(self.served, last=True),
+            lambda: self._connect(self.served, len(self.served)),
+            lambda: self._lift_fences(self.served),
             self._grow,
             self._raise_k,
             self._describe,
@@ -139,9 +144,9 @@ class _Look:
             return steps.GoOnline(self.primary.name, self.primary.server_uuid, self.primary.name)
         return None
 
-    def _lift_fences(self) -> Optional[Decision]:
+    def _lift_fences(self, states: Iterable[ServerState]) -> Optional[Decision]:
         """A server that was deposed serves nobody before it follows."""
-        for state in self.replicas:
+        for state in states:
             if state.fenced and state.super_read_only and self._follows(state):
                 return steps.GoOnline(state.name, state.server_uuid, self.primary.name)
         return None
@@ -151,16 +156,25 @@ class _Look:
         own = self.primary
         if own.semi_sync.replica_enabled:
             return steps.StopAcknowledging(own.name, own.server_uuid, "it is the primary", restart=False)
-        allowed = self.registered.keys() if self.term else {s.server_uuid for s in self.acknowledgers}
         for state in self.others:
-            if state.semi_sync.source_enabled:
-                return steps.Disarm(state.name, state.server_uuid)
-            semi = state.semi_sync
-            if (semi.replica_enabled or semi.replica_active) and state.server_uuid not in allowed:
-                wanted = state.name in self.wish.names
-                why = "it is not registered" if wanted else "it is no longer a member"
-                return steps.StopAcknowledging(state.name, state.server_uuid, why, restart=wanted)
+            decision = self._hygiene_of(state)
+            if decision is not None:
+                return decision
         return None
+
+    def _hygiene_of(self, state: ServerState) -> Optional[Decision]:
+        """A server that is not the primary: source side off, and replica side off unless it is registered."""
+        semi = state.semi_sync
+        if semi.source_enabled:
+            return steps.Disarm(state.name, state.server_uuid)
+        if (semi.replica_enabled or semi.replica_active) and not self._may_acknowledge(state):
+            wanted = state.name in self.wish.names
+            why = "it is not registered" if wanted else "it is no longer a member"
+            return steps.StopAcknowledging(state.name, state.server_uuid, why, restart=wanted)
+        return None
+
+    def _may_acknowledge(self, state: ServerState) -> bool:
+        return state.server_uuid in self.registered if self.term else state in self.acknowledgers
 
     def _own_schema(self) -> Optional[Decision]:
         if self.situation.facts_of(self.primary.name).own_schema:
@@ -193,6 +207,9 @@ class _Look:
             # Before anybody is registered the flag stays as it is; afterwards it is what the row says.
             acknowledge = state.server_uuid in self.registered if self.term else state.semi_sync.replica_enabled
             return steps.Repoint(state.name, state.server_uuid, self.primary.name, account, acknowledge, why)
+        return self._started(state)
+
+    def _started(self, state: ServerState) -> Optional[Decision]:
         if state.receiver is None or state.applier is None:
             raise defect("a replica without a channel")
         stopped = [
@@ -222,13 +239,9 @@ class _Look:
 
     def _misled(self, state: ServerState, account: str) -> str:
         """Why the receiver has to be configured anew; empty when it is as it should be."""
-        seen = state.receiver
-        if seen is None or state.applier is None or not seen.source_host:
-            return "it has no source"
-        if (seen.source_host, seen.source_port) != (self.own.host, self.own.replication_port):
-            return f"it follows {seen.source_host}:{seen.source_port}"
-        if seen.source_uuid and seen.source_uuid != self.primary.server_uuid and seen.state == ON:
-            return f"it follows another server there ({seen.source_uuid})"
+        astray, seen = self._astray(state), state.receiver
+        if astray or seen is None:
+            return astray
         if seen.user != account:
             return f"it logs in as {seen.user or '(nobody)'}"
         if not seen.auto_position:
@@ -241,6 +254,17 @@ class _Look:
             return f"it asks for heartbeats every {seen.heartbeat_period:g} s"
         if seen.state != ON and seen.error_number in LOGIN_REFUSED:
             return f"its login is refused ({seen.error_number})"
+        return ""
+
+    def _astray(self, state: ServerState) -> str:
+        """Why its source is not the primary; empty when it is."""
+        seen = state.receiver
+        if seen is None or state.applier is None or not seen.source_host:
+            return "it has no source"
+        if (seen.source_host, seen.source_port) != (self.own.host, self.own.replication_port):
+            return f"it follows {seen.source_host}:{seen.source_port}"
+        if seen.source_uuid and seen.source_uuid != self.primary.server_uuid and seen.state == ON:
+            return f"it follows another server there ({seen.source_uuid})"
         return ""
 
     def _connect(self, states: list[ServerState], enough: int) -> Optional[Decision]:
@@ -290,7 +314,7 @@ class _Look:
                 f"{state.name} has to be cloned and cannot leave the row",
                 "Add another acknowledger first: the last ones cannot be wiped.",
             )
-        attached = [s for s in self.replicas if self._follows(s)]
+        attached = [s for s in self.served if self._follows(s)]
         acknowledging = [s for s in attached if self._acknowledging(s) and s.server_uuid in self.registered]
         spare = self.term is None or len(acknowledging) > self._k
         donors = [
@@ -446,6 +470,10 @@ class _Look:
             # Silent and wanted: it stays, unless the same name answers as another server.
             if member.name in self.situation.observation.silent and self._wants_acknowledger(member.name):
                 stay.add(uuid)
+        return self._without(stay, f"without {', '.join(m.name for u, m in self.registered.items() if u not in stay)}")
+
+    def _without(self, stay: set[str], what: str) -> Optional[Decision]:
+        """A row with only these of the registered acknowledgers. Who leaves can not acknowledge any more by then."""
         gone = [m for uuid, m in self.registered.items() if uuid not in stay]
         if not gone:
             return None
@@ -462,14 +490,15 @@ class _Look:
         open_accounts = self._unclaimed(stay)
         if open_accounts:
             return steps.LockOut(self.primary.name, self.primary.server_uuid, open_accounts, names)
-        return self._row(stay, self._k, f"without {', '.join(names)}")
+        return self._row(stay, self._k, what)
 
     def _wants_acknowledger(self, name: str) -> bool:
         member = self.wish.member(name)
         return bool(member and member.acknowledges)
 
     def _unclaimed(self, stay: set[str]) -> tuple[str, ...]:
-        """Accounts by which a server that leaves could still be attached: all but those of the servers that stay.
+        """Accounts by which a server that leaves could still be attached: all but those of the servers that stay, and
+        of the primary, which will need it once it is a replica.
 
         The row does not say which account a silent server uses, so every account that nobody who answers claims is
         locked; it is unlocked again for the server that needs it.
@@ -479,6 +508,7 @@ class _Look:
             for s in self.replicas
             if s.server_uuid in stay or s.server_uuid not in self.registered
         }
+        claimed.add(account_of(self.wish, self.primary))
         replaced = {m.name for uuid, m in self.registered.items() if uuid not in stay}
         claimed -= {account_of(self.wish, s) for s in self.replicas if s.name in replaced and s.server_uuid not in stay}
         facts = self.situation.facts_of(self.primary.name)
@@ -505,12 +535,15 @@ class _Look:
         newcomers = [s for s in self.acknowledgers if s.server_uuid not in self.registered and self._follows(s)]
         if not newcomers:
             return None
+        return self._with(newcomers, f"with {', '.join(s.name for s in newcomers)}")
+
+    def _with(self, newcomers: list[ServerState], what: str) -> Optional[Decision]:
+        """A row that counts these, too; they acknowledge afterwards."""
         late = self._catch_up(newcomers)
         if late is not None:
             return late
-        names = ", ".join(s.name for s in newcomers)
         uuids = set(self.registered) | {s.server_uuid for s in newcomers}
-        return self._row(uuids, self._k, f"with {names}", also=newcomers)
+        return self._row(uuids, self._k, what, also=newcomers)
 
     def _raise_k(self) -> Optional[Decision]:
         if self.wish.k <= self._k:
@@ -588,7 +621,10 @@ class _Look:
             silent = self.situation.observation.silent.get(member.name)
             if silent:
                 yield f"{member.name} does not answer and was left as it is: {silent.message}"
-        for state in self.replicas:
+        for member in self.wish.members:
+            if member.out:
+                yield f"{member.name} is out of service ({member.out}) and was left as it is"
+        for state in self.served:
             if state.receiver and state.receiver.state != ON:
                 yield f"{state.name}: the receiver is {state.receiver.state}: {state.receiver.error or 'no error'}"
 

@@ -13,7 +13,7 @@ from ..refusal import Refusal
 from ..server.settings import MAXIMUM_TIMEOUT_MS
 from ..server.state import OFF, ON, Answer, Applier, Receiver, SemiSync, ServerState
 from . import steps
-from .plan import Settled, next_step
+from .plan import Decide, Settled, next_step
 from .situation import ServerFacts, Situation, Wish
 from .steps import Step
 
@@ -21,11 +21,13 @@ MANY = 1000
 """More steps than any cluster needs: a planner that does not end is a defect."""
 
 
-def plan(situation: Situation, wish: Wish) -> tuple[tuple[Step, ...], Union[Settled, Refusal], Situation]:
+def plan(
+    situation: Situation, wish: Wish, decide: Decide = next_step
+) -> tuple[tuple[Step, ...], Union[Settled, Refusal], Situation]:
     """All steps from here to the end, how it ends, and what it looks like then."""
     taken: list[Step] = []
     for _turn in range(MANY):
-        decision = next_step(situation, wish)
+        decision = decide(situation, wish)
         if isinstance(decision, (Settled, Refusal)):
             return tuple(taken), decision, situation
         taken.append(decision)
@@ -107,6 +109,15 @@ def _state(situation: Situation, wish: Wish, step: Step, state: ServerState) -> 
         )
     if isinstance(step, steps.Repoint):
         return _following(situation, wish, step, state)
+    if isinstance(step, steps.StopThreads):
+        if state.receiver is None or state.applier is None:
+            raise AssertionError("threads are stopped where a channel is")
+        return change(
+            state,
+            receiver=change(state.receiver, state=OFF),
+            applier=change(state.applier, state=OFF),
+            semi_sync=_semi(state, replica_active=False),
+        )
     if isinstance(step, (steps.StartThreads, steps.WaitConnected)):
         if state.receiver is None or state.applier is None:
             raise AssertionError("threads are started where a channel is")
@@ -123,7 +134,9 @@ def _state(situation: Situation, wish: Wish, step: Step, state: ServerState) -> 
     if isinstance(step, steps.WaitReceived):
         if state.receiver is None:
             raise AssertionError("who waits to receive has a receiver")
-        return change(state, receiver=change(state.receiver, retrieved=state.receiver.retrieved | step.gtids))
+        executed = state.executed | step.gtids if step.applied else state.executed
+        receiver = change(state.receiver, retrieved=state.receiver.retrieved | step.gtids)
+        return change(state, receiver=receiver, executed=executed)
     return state
 
 

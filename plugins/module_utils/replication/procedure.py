@@ -28,7 +28,7 @@ class Means:
     """Passwords (secrets) and deadlines, in seconds.
 
     ``statement``: one statement. ``connect``: a receiver to connect. ``stall``: receiving without any progress.
-    ``clone``: the copy itself. ``restart``: a cloned server to come back.
+    ``clone``: the copy itself. ``restart``: a cloned server to come back. ``receive_within``: receiving in all.
     """
 
     replication_password: str = dataclasses.field(repr=False, default="")
@@ -38,6 +38,7 @@ class Means:
     stall: float = 60.0
     clone_within: float = 86400.0
     restart: float = 300.0
+    receive_within: float = 86400.0
 
 
 class Procedure:
@@ -272,6 +273,19 @@ class Procedure:
         repoint.start(session, within=self._means.statement)
         self._connected(session, situation)
 
+    def _do_StopThreads(
+        self, step: steps.StopThreads, session: Session, state: ServerState, situation: Situation
+    ) -> None:
+        repoint.guard(session, step.server_uuid, within=self._means.statement)
+        if step.clients:
+            primary = self._pool.session(step.primary)
+            self._primary_still(primary, situation.observation.states[step.primary])
+            attached = int(self._status(primary, "rpl_semi_sync_source_clients"))
+            self._guard(attached >= step.clients, session, "too few others acknowledge", attached=attached)
+        # The applier first, as STOP REPLICA does it: without a receiver it may wait for the rest of a transaction.
+        repoint.stop_applier(session, within=self._means.connect)
+        repoint.stop_receiver(session, within=self._means.connect)
+
     def _do_WaitConnected(
         self, step: steps.WaitConnected, session: Session, state: ServerState, situation: Situation
     ) -> None:
@@ -280,7 +294,7 @@ class Procedure:
     def _do_WaitReceived(
         self, step: steps.WaitReceived, session: Session, state: ServerState, situation: Situation
     ) -> None:
-        self.wait_received((step.name,), step.gtids)
+        self.wait_received((step.name,), step.gtids, applied=step.applied)
 
     def _do_Acknowledge(
         self, step: steps.Acknowledge, session: Session, state: ServerState, situation: Situation
@@ -306,40 +320,49 @@ class Procedure:
         repoint.wait_connected(session, primary.server_uuid if primary else "", within=self._means.connect)
 
     # --- waiting -----------------------------------------------------------------------------------------------------
-    def wait_received(self, names: tuple[str, ...], gtids: GtidSet) -> None:
-        """Wait until each of these servers holds the set; as long as it makes progress.
+    def wait_received(self, names: tuple[str, ...], gtids: GtidSet, *, applied: bool = False) -> None:
+        """Wait until each of these servers holds the set, or has applied it; as long as it makes progress.
 
-        :raises HaError: ``not_received``.
+        :raises HaError: ``not_received``, ``not_applied``.
         """
+
+        def late(name: str, what: str, next_step: str, **evidence: Any) -> HaError:
+            return HaError(
+                "not_applied" if applied else "not_received",
+                f"{name} has not {'applied' if applied else 'received'} {what}",
+                evidence=dict(evidence, member=name),
+                next_step=next_step,
+            )
 
         def wait(session: Session) -> bool:
             best: Optional[int] = None
             ends = time.monotonic() + self._means.stall
             while True:
                 threads = repoint.read_threads(session, within=self._means.statement)
-                lacking = gtids - (threads.retrieved | threads.executed)
+                lacking = gtids - (threads.executed if applied else threads.retrieved | threads.executed)
                 if not lacking:
                     return True
                 if best is None or len(lacking) < best:
                     best, ends = len(lacking), time.monotonic() + self._means.stall
                 if time.monotonic() > ends:
-                    raise HaError(
-                        "not_received",
-                        f"{session.name} has not received {lacking}, and makes no progress",
-                        evidence={
-                            "member": session.name,
-                            "lacks": str(lacking),
-                            "receiver": threads.receiver,
-                            "error": threads.receiver_message,
-                        },
-                        next_step="See why its receiver does not go on; then run again.",
+                    raise late(
+                        session.name,
+                        f"{lacking}, and makes no progress",
+                        f"See why its {'applier' if applied else 'receiver'} does not go on; then run again.",
+                        lacks=str(lacking),
+                        receiver=threads.receiver,
+                        applier=threads.applier,
+                        error=threads.receiver_message or threads.applier_message,
                     )
                 time.sleep(repoint.POLL_EVERY)
 
         work = {name: (lambda n=name: wait(self._pool.session(n))) for name in names}
-        for outcome in in_parallel(work, within=self._means.clone_within).values():
+        for name, outcome in in_parallel(work, within=self._means.receive_within).items():
             if isinstance(outcome, HaError):
                 raise outcome
+            if outcome is None:
+                whole = f"everything within {self._means.receive_within:g} s, and goes on"
+                raise late(name, whole, "Run again a little later.")
 
     def _until(self, session: Session, holds: Callable[[], bool], code: str, what: str) -> None:
         ends = time.monotonic() + self._means.connect

@@ -28,7 +28,7 @@ def _reason(code: str, message: str, next_step: str, **evidence: Any) -> Reason:
 def find(situation: Situation, wish: Wish, primary: Optional[Primary]) -> tuple[Reason, ...]:
     """Every reason against converging now."""
     reasons = [*_wishes(situation, wish), *_unusable(situation, wish), *_identities(situation, wish)]
-    found = list(_primary(situation, wish, primary))
+    found = list(of_primary(situation, wish, primary))
     reasons += found
     if primary and not found:
         state = situation.state(primary.name)
@@ -38,10 +38,10 @@ def find(situation: Situation, wish: Wish, primary: Optional[Primary]) -> tuple[
         reasons += _data(situation, wish, primary)
         for member in wish.members:
             seen = situation.state(member.name)
-            if seen is not None:
-                reasons += _server(situation, wish, member, seen)
+            if seen is not None and not member.out:
+                reasons += of_server(situation, wish, member, seen)
                 if seen.server_uuid != primary.server_uuid:
-                    reasons += _replica(situation, wish, seen, state)
+                    reasons += of_replica(situation, wish, seen, state)
     return tuple(reasons)
 
 
@@ -101,7 +101,7 @@ def _identities(situation: Situation, wish: Wish) -> Iterator[Reason]:
                 )
 
 
-def _primary(situation: Situation, wish: Wish, primary: Optional[Primary]) -> Iterator[Reason]:
+def of_primary(situation: Situation, wish: Wish, primary: Optional[Primary]) -> Iterator[Reason]:
     observation = situation.observation
     # Offline, a server takes no writes of applications: whether that can be lifted is judged server by server.
     writable = sorted(s.name for s in observation.states.values() if s.writable and not s.fenced)
@@ -287,7 +287,7 @@ def _data(situation: Situation, wish: Wish, primary: Primary) -> Iterator[Reason
         )
 
 
-def _server(situation: Situation, wish: Wish, member: Member, state: ServerState) -> Iterator[Reason]:
+def of_server(situation: Situation, wish: Wish, member: Member, state: ServerState) -> Iterator[Reason]:
     drifted = [d for d in settings.drift(state.settings, wish.acknowledgement) if d.safety]
     if drifted:
         what = ", ".join(f"{d.name}={d.actual} (must be {d.expected})" for d in drifted)
@@ -327,7 +327,7 @@ def _server(situation: Situation, wish: Wish, member: Member, state: ServerState
         )
 
 
-def _replica(situation: Situation, wish: Wish, state: ServerState, primary: ServerState) -> Iterator[Reason]:
+def of_replica(situation: Situation, wish: Wish, state: ServerState, primary: ServerState) -> Iterator[Reason]:
     if version_tuple(state.version)[:2] < version_tuple(primary.version)[:2]:
         yield _reason(
             "replica_older_than_primary",

@@ -28,7 +28,7 @@ from . import semi_sync
 
 DEFAULT_CA = "/etc/lossless-mysql-ha/tls/ca.pem"
 POLL_EVERY = 0.05
-_STOP_TIMED_OUT = frozenset({3024, 3025})
+_STOP_TIMED_OUT = frozenset({1875, 1876})
 """STOP REPLICA gave up waiting (rpl_stop_replica_timeout); the thread still goes down by itself."""
 
 
@@ -189,6 +189,30 @@ def start_applier(session: Session, *, within: float) -> Threads:
     if threads.configured and threads.applier == OFF:
         raise applier_broken(session.name, threads.applier_error, threads.applier_message)
     return threads
+
+
+def stop_applier(session: Session, *, within: float) -> Threads:
+    """Stop the applier, and see that it is off. What was received stays.
+
+    :raises HaError: ``applier_still_on``.
+    """
+    deadline = Deadline(within)
+    threads = read_threads(session, within=deadline.left)
+    if not threads.configured:
+        return threads
+    try:
+        session.execute("STOP REPLICA SQL_THREAD FOR CHANNEL ''", within=deadline.left)
+    except StatementFailed as error:
+        if error.errno not in _STOP_TIMED_OUT:
+            raise
+    return _until(
+        session,
+        lambda seen: seen.applier == OFF,
+        deadline,
+        "applier_still_on",
+        "the applier did not stop",
+        "It ends with the transaction it is at; run again.",
+    )
 
 
 def applier_broken(name: str, number: int, message: str) -> HaError:

@@ -116,6 +116,19 @@ def find_primary(situation: Situation, wish: Wish) -> Optional[Primary]:
     return Primary(chosen, states[chosen].server_uuid, why)
 
 
+def respecting(wish: Wish, situation: Situation) -> Wish:
+    """The wish, but for what a person decided since: who was taken out of service stays out until brought back."""
+    out = situation.term.out_of_service if situation.term else {}
+    uuids = {m.name: m.server_uuid for m in situation.term.members} if situation.term else {}
+
+    def why(member: Member) -> str:
+        state = situation.state(member.name)
+        return out.get(state.server_uuid if state else uuids.get(member.name, ""), "")
+
+    members = tuple(dataclasses.replace(m, acknowledges=False, out=why(m)) if why(m) else m for m in wish.members)
+    return dataclasses.replace(wish, members=members)
+
+
 def account_of(wish: Wish, state: ServerState) -> str:
     """The replication account of a server."""
     return replication_user(wish.user_prefix, state.server_id)

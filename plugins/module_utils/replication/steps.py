@@ -147,6 +147,21 @@ class StartThreads:
 
 
 @dataclasses.dataclass(frozen=True)
+class StopThreads:
+    """Applier and receiver off. ``clients``: how many acknowledgers must be attached to the primary, this one counted,
+    so that its commits go on without it; 0 when nobody counts on it."""
+
+    name: str
+    server_uuid: str
+    primary: str
+    clients: int = 0
+
+    @property
+    def sentence(self) -> str:
+        return f"stop the receiver and the applier on {self.name}"
+
+
+@dataclasses.dataclass(frozen=True)
 class WaitConnected:
     name: str
     server_uuid: str
@@ -159,16 +174,21 @@ class WaitConnected:
 
 @dataclasses.dataclass(frozen=True)
 class WaitReceived:
-    """Wait until a replica holds what the primary has executed now: before that its ACK only delays commits."""
+    """Wait until a replica holds what the primary has executed now: before that its ACK only delays commits.
+
+    ``applied``: until it has executed it, too: before that a failover to it would take as long.
+    """
 
     name: str
     server_uuid: str
     primary: str
     gtids: GtidSet
+    applied: bool = False
 
     @property
     def sentence(self) -> str:
-        return f"wait until {self.name} has received what {self.primary} has committed"
+        how = "applied" if self.applied else "received"
+        return f"wait until {self.name} has {how} what {self.primary} has committed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,6 +261,7 @@ Step = Union[
     Repoint,
     GoOnline,
     StartThreads,
+    StopThreads,
     WaitConnected,
     WaitReceived,
     Acknowledge,

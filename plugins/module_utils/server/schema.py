@@ -77,7 +77,9 @@ INSERT_TERM = f"""INSERT INTO {SCHEMA}.term
     (revision, term, primary_uuid, members, k, wait_point, acknowledgement, no_tx_base, proof, run_id, reason)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"""
 
-_MEMBER_FIELDS = ("name", "server_uuid", "host", "port", "replication_port", "zone", "city", "priority", "acknowledges")
+_MEMBER_FIELDS = (
+    *("name", "server_uuid", "host", "port", "replication_port", "zone", "city", "priority", "acknowledges", "out"),
+)
 
 
 def member_as_dict(member: Member) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class Member:
 
     ``port`` is where the collection connects (the admin port); ``replication_port`` is where replicas and clients do.
     ``server_uuid`` is empty until the server was seen. ``acknowledges`` says that its ACK counts once it is a replica.
+    ``out``: why a person took it out of service, empty while it is in service; only a term row says so.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Member:
     priority: int = 100
     server_uuid: str = ""
     acknowledges: bool = True
+    out: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +126,11 @@ class TermRow:
     @property
     def n(self) -> int:
         return len(self.acknowledgers)
+
+    @property
+    def out_of_service(self) -> Mapping[str, str]:
+        """The servers that a person took out of service, by server_uuid, and why."""
+        return {m.server_uuid: m.out for m in self.members if m.out and m.server_uuid != self.primary_uuid}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -237,6 +237,9 @@ def _server(
     surplus = errant(answer, observation, primary, primary_uuid)
     late = lag(answer, primary, primary_uuid) if answer.server_uuid != primary_uuid else None
     verdict, reasons = _answered(answer, primary_uuid, surplus)
+    term = observation.term
+    if term and answer.server_uuid in term.out_of_service:
+        reasons.append(f"out of service: {term.out_of_service[answer.server_uuid]}")
     return ServerVerdict(name, verdict, tuple(reasons), surplus, drifted, late)
 
 
@@ -344,12 +347,23 @@ def _alive(
     if len(attached) < term.n:
         absent = [m.name for m in term.acknowledgers if m.server_uuid not in {s.server_uuid for s in attached}]
         risks.append(f"registered and not acknowledging: {', '.join(absent)}")
-    risks += [f"{s.name}: {d.name} is {d.actual}, not {d.expected}" for s in servers.values() for d in s.drift]
+    out = {m.name for m in term.members} - _serving(term)
+    risks += [
+        f"{s.name}: {d.name} is {d.actual}, not {d.expected}"
+        for s in servers.values()
+        for d in s.drift
+        if s.name not in out
+    ]
     return (LOSSLESS_AT_RISK, risks) if risks else (LOSSLESS, [])
 
 
 def _risky(server: ServerVerdict, term: TermRow) -> bool:
-    return server.verdict not in (PRIMARY, REPLICA) and any(m.name == server.name for m in term.members)
+    return server.verdict not in (PRIMARY, REPLICA) and server.name in _serving(term)
+
+
+def _serving(term: TermRow) -> frozenset[str]:
+    """The members that the cluster counts on: not those that a person took out of service."""
+    return frozenset(m.name for m in term.members if m.server_uuid not in term.out_of_service)
 
 
 def _acknowledging(server: ServerState, primary: ServerState) -> bool:
@@ -397,7 +411,7 @@ def uncertain(
         f"{s.name}: {d.name} is {d.actual}, not {d.expected}: {d.why}"
         for s in servers.values()
         for d in s.drift
-        if d.safety and any(m.name == s.name for m in term.members)
+        if d.safety and s.name in _serving(term)
     ]
     beat = next((b for b in primary.heartbeats if b.server_uuid == primary.server_uuid), None)
     if beat is None or primary.clock - beat.written_at > FRESH_WITHIN:

@@ -80,6 +80,15 @@ class DurabilityStatement:
         return next(statement for statement in self.levels if statement.level == name)
 
 
+def sentences(statement: DurabilityStatement) -> list[str]:
+    """The statement for a person."""
+    lines = [f"k={statement.k} of n={statement.n} acknowledgements, on {statement.acknowledgement}"]
+    for level in statement.levels:
+        answer = "survived without loss" if level.survived else f"not survived (needs k={level.k_required})"
+        lines.append(f"loss of the primary's {level.level}: {answer}")
+    return lines
+
+
 def _inside(level: str, primary: Member, acknowledgers: Iterable[Member]) -> tuple[str, ...]:
     """The acknowledgers that go down with the primary's host, zone or city.
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The manager's own account: enough for all that it does, nothing more, and nothing of it in vain.
 
-The manager itself, with its loop and its connections, watches real servers by that account, replaces a primary that
-dies, and switches over. What the account can not do is tried as well, and each of its privileges is taken away once.
+The manager itself, with its loop and its connections, watches real servers by that account, takes a member out and
+brings it back, switches over, and replaces a primary that dies. What the account can not do is tried as well, and each
+of its privileges is taken away once.
 """
 
 from __future__ import annotations
@@ -92,6 +93,14 @@ def test_the_manager_switches_over_and_replaces_a_dead_primary_by_its_own_accoun
     until("healthy", lambda: found.verdict() == "healthy")
     explained = found.manager.explain("scratch")
     assert explained["plan"] and not explained["obstacles"], explained
+
+    taken = found.manager.maintain("scratch", "s3", "take_out", "ann", "new disk")
+    assert (taken["outcome"], taken["changed"]) == ("done", True)
+    out = until("it is seen", lambda: found.manager.status()["clusters"]["scratch"]["members"]["s3"]["out_of_service"])
+    assert out == "new disk (ann)"
+    for operation in ("stop", "repoint", "bring_back"):
+        assert found.manager.maintain("scratch", "s3", operation, "ann", "")["changed"], operation
+    until("all acknowledge", lambda: s1.status("Rpl_semi_sync_source_clients") == "2")
 
     switched = found.manager.switchover("scratch", "s2", "ann")
     assert (switched["outcome"], switched["zero_loss"], switched["new_primary"]) == ("promoted", "proven", "s2")

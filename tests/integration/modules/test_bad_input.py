@@ -18,14 +18,16 @@ import scratch
 from playing import Call, play
 
 INFO, FAILOVER, REPLICATION = "mysql_topology_info", "mysql_failover", "mysql_replication"
+MEMBER = "mysql_member"
 EXPIRES = 3.0
 """Seconds; long enough for a server to take the certificate."""
 QUICK: dict[str, dict[str, Any]] = {
     INFO: {"connect_timeout": 1.0, "deadline": 1.5},
     FAILOVER: {"deadline": 1.0, "mode": "planned"},
     REPLICATION: {"connect_timeout": 1.0},
+    MEMBER: {"connect_timeout": 1.0, "name": "s3", "state": "out_of_service"},
 }
-MODES = {INFO: (False,), FAILOVER: (True, False), REPLICATION: (True, False)}
+MODES = {INFO: (False,), FAILOVER: (True, False), REPLICATION: (True, False), MEMBER: (True, False)}
 """Check mode or not. What mysql_topology_info does in check mode, its own test shows."""
 
 
@@ -67,14 +69,20 @@ class Case:
 
 
 def everywhere(code: str) -> dict[str, str]:
-    return dict.fromkeys((INFO, FAILOVER, REPLICATION), code)
+    return dict.fromkeys((INFO, FAILOVER, REPLICATION, MEMBER), code)
 
 
-SILENT = {INFO: "no_answer", FAILOVER: "topology_no_answer", REPLICATION: "member_does_not_answer"}
+SILENT = {
+    INFO: "no_answer",
+    FAILOVER: "topology_no_answer",
+    REPLICATION: "member_does_not_answer",
+    MEMBER: "member_does_not_answer",
+}
 NOT_LET_IN = {
     INFO: "primary_unreachable_from_here",
     FAILOVER: "not_lossless_primary_unreachable_from_here",
     REPLICATION: "primary_does_not_answer",
+    MEMBER: "primary_does_not_answer",
 }
 STRANGER = {INFO: "", FAILOVER: "connect_not_supported", REPLICATION: "connect_not_supported"}
 
@@ -86,6 +94,7 @@ CASES = [
         ("'nobody'",),
         "Name one of the members",
     ),
+    Case("unknown member", lambda f: {"name": "nobody"}, {MEMBER: "unknown_member"}, ("'nobody'",), "Name a member"),
     Case("empty member list", lambda f: {"members": []}, everywhere("no_members"), ("empty",), "mysql_ha_hosts"),
     Case(
         "wrong password",

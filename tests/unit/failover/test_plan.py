@@ -32,6 +32,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state imp
     TLS_FAILED,
     Applier,
     Observation,
+    SemiSync,
     ServerState,
     TermRow,
 )
@@ -645,6 +646,28 @@ def test_who_does_not_follow_may_not_acknowledge() -> None:
     acknowledges = {m.name: m.acknowledges for m in decided.row.members}
     assert acknowledges == {"db1": False, "db2": True, "db3": True, "db4": False}
     assert decided.row.n == 1
+
+
+def test_who_is_out_of_service_is_to_be_brought_back_before_a_switchover_to_it() -> None:
+    row = term(3, 1)
+    out = tuple(dataclasses.replace(m, acknowledges=False, out="disk") if m.name == "db3" else m for m in row.members)
+    row = dataclasses.replace(row, members=out)
+    seen = observe(primary(row), replica(row, 2), replica(row, 3, semi_sync=SemiSync()))
+    decided = plan.may_start(Request(PLANNED, primary="db3"), seen, diagnose(seen))
+    assert isinstance(decided, Refusal)
+    assert decided.codes == ("not_an_acknowledger",)
+    assert "Bring it back into service" in decided.reasons[0].next_step
+
+
+def test_who_is_out_of_service_stays_out_over_a_failover() -> None:
+    row = term(4, 1)
+    out = tuple(dataclasses.replace(m, acknowledges=False, out="disk") if m.name == "db4" else m for m in row.members)
+    decided = after(["db3"], dataclasses.replace(row, members=out))
+    assert isinstance(decided, NextTerm)
+    assert decided.row.out_of_service == {uuid(4): "disk"}
+    decided = after(["db3", "db4"], dataclasses.replace(row, members=out))
+    assert isinstance(decided, NextTerm)
+    assert not decided.row.out_of_service, "who is let in is in service"
 
 
 def test_a_registered_server_that_is_no_longer_a_member_is_kept_as_one_that_may_not_acknowledge() -> None:

@@ -105,6 +105,35 @@ def refused(**changes: Any) -> Fields:
     )
 
 
+def maintenance(**changes: Any) -> Fields:
+    """db3 was taken out of service."""
+    return recovery(
+        **{
+            "id": "r-60",
+            "trigger": "maintenance",
+            "verdict": "healthy",
+            "reasons": [],
+            "outcome": "done",
+            "old_primary": "db1",
+            "new_primary": None,
+            "term": 4,
+            "zero_loss": None,
+            "outage_ms": None,
+            "phases": [],
+            "hooks": [],
+            "journal": None,
+            "member": "db3",
+            "operation": "take_out",
+            "by": "anna",
+            "reason": "new disk",
+            "changed": True,
+            "plan": ["lock lossless_repl_3 on db1, so that db3 cannot acknowledge"],
+            "survives": ["k=1 of n=1 acknowledgements, on disk"],
+            **changes,
+        }
+    )
+
+
 STATES: Mapping[str, Fields] = {
     "healthy": cluster(),
     "dead": cluster(
@@ -327,6 +356,18 @@ class FakeDesk:
                 next_step="Mend db3, or name another.",
             )
         return recovery(id="r-50", cluster=cluster, trigger="switchover", outage_ms=96.0, verdict="healthy", reasons=[])
+
+    def maintain(self, cluster: str, member: str, operation: str, by: str, reason: str) -> Fields:
+        self._known(cluster)
+        self.calls.append(("maintain", cluster, member, operation, by, reason))
+        if member == "db1":
+            raise HaError(
+                "member_is_primary",
+                "refused: db1 is the primary",
+                evidence={"reasons": [{"code": "member_is_primary", "message": "db1 is the primary"}]},
+                next_step="Switch over first.",
+            )
+        return maintenance(cluster=cluster, member=member, operation=operation, by=by, reason=reason)
 
     def explain(self, cluster: str) -> Fields:
         self._known(cluster)

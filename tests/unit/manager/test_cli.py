@@ -17,12 +17,13 @@ from typing import Any
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils import manager
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import cli, terminal
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import cli, glance, terminal
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import http as service
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.member import OPERATIONS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .face_samples import EXPLAINED, HISTORY, NOW, STATES, FakeDesk, many, member, status
+from .face_samples import EXPLAINED, HISTORY, NOW, STATES, FakeDesk, cluster, maintenance, many, member, status
 
 PEN = terminal.Pen()
 
@@ -280,6 +281,16 @@ def test_changes(session: Session) -> None:
     assert session.out == "r-41: acknowledged by anna.\n"
     assert session.run("switchover", "ledger") == 0
     assert session.out.splitlines()[0] == "ledger: 2026-01-31 03:02:04 UTC: db1 to db2, zero loss proven, outage 96 ms."
+    assert session.run("member", "take-out", "ledger", "db3", "--reason", "new disk") == 0
+    assert session.out == (
+        """\
+ledger: db3 taken out of service
+    for  new disk (anna)
+    did  lock lossless_repl_3 on db1, so that db3 cannot acknowledge
+    now  k=1 of n=1 acknowledgements, on disk
+"""
+    )
+    assert session.run("member", "bring-back", "ledger", "db3", "--by", "ben") == 0
     assert session.desk.calls == [
         ("pause", "ledger", "anna", "disks", 4e9),
         ("pause", "ledger", "anna", "disks", None),
@@ -288,6 +299,8 @@ def test_changes(session: Session) -> None:
         ("resume", "", "anna"),
         ("ack", "r-41", "anna"),
         ("switchover", "ledger", "auto", "anna"),
+        ("maintain", "ledger", "db3", "take_out", "anna", "new disk"),
+        ("maintain", "ledger", "db3", "bring_back", "ben", ""),
     ]
 
 
@@ -296,6 +309,47 @@ def test_a_refusal_is_one_with_its_reason_and_what_to_do(session: Session) -> No
     assert session.out == "" and session.err == (
         "x refused: db3 does not replicate soundly [target_not_healthy]\n    next Mend db3, or name another.\n"
     )
+
+
+def test_a_member_operation_that_is_refused(session: Session) -> None:
+    assert session.run("member", "stop", "ledger", "db1") == 1
+    assert session.out == "" and session.err == (
+        "x refused: db1 is the primary [member_is_primary]\n    next Switch over first.\n"
+    )
+
+
+def test_the_help_of_member_says_that_nothing_is_skipped(session: Session, capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        session.run("member", "--help")
+    said = capsys.readouterr().out
+    assert "No operation skips a transaction." in said
+    assert all(f"\n  {operation} " in said for operation in glance.OPERATIONS)
+
+
+def test_the_operations_are_those_of_the_plans() -> None:
+    assert tuple(glance.OPERATIONS.values()) == OPERATIONS
+
+
+def test_operations_in_the_history_and_members_out_of_service() -> None:
+    said = terminal.history([maintenance(), maintenance(outcome="refused", refusal=["It is the primary."])], PEN)
+    assert said == (
+        """\
+WHEN                     ID    CLUSTER  OUTCOME                                PRIMARY  ZERO LOSS  OUTAGE  ACKNOWLEDGED
+2026-01-31 03:02:04 UTC  r-60  ledger   db3 taken out of service               db1      -          -       -
+    for  new disk (anna)
+2026-01-31 03:02:04 UTC  r-60  ledger   db3 not taken out of service: refused  db1      -          -       -
+    for  new disk (anna)
+    why  It is the primary.
+"""
+    )
+    members = {
+        "db1": member(1),
+        "db2": member(2, "db1"),
+        "db3": member(3, "db1", answer="refused", out_of_service="x y"),
+    }
+    said = terminal.cluster({**cluster(members=members), "name": "ledger", "now": NOW}, PEN)
+    assert "x  " not in said
+    assert "refused out of service" in said and said.count("x y") == 2
 
 
 def test_all_reasons_of_a_refusal_are_printed() -> None:

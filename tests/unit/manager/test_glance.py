@@ -11,7 +11,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import g
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .face_samples import HISTORY, NOW, STATES, cluster, many, member, recovery, refused, status
+from .face_samples import HISTORY, NOW, STATES, cluster, maintenance, many, member, recovery, refused, status
 
 SEEN = {"by": "anna", "at": NOW}
 
@@ -56,6 +56,13 @@ SEEN = {"by": "anna", "at": NOW}
         (cluster(members={"db1": member(1), "db2": member(2, "db1", answer="timed_out")}), "notice"),
         (cluster(members={"db1": member(1), "db2": member(2, "db1", receiver="")}), "notice"),
         (cluster(members={"db1": member(1), "db2": member(2, "db3")}), "notice"),
+        (
+            cluster(members={"db1": member(1), "db2": member(2, "db1", answer="refused", out_of_service="disk")}),
+            "quiet",
+        ),
+        (cluster(members={"db1": member(1), "db2": member(2, "", receiver="", out_of_service="disk")}), "quiet"),
+        (cluster(last_recovery=maintenance(outcome="running")), "acting"),
+        (cluster(last_recovery=maintenance(outcome="refused")), "well"),
         ({}, "notice"),
     ],
 )
@@ -69,6 +76,8 @@ def test_level(found: dict[str, Any], level: str) -> None:
     ("found", "doing"),
     [
         (cluster(last_recovery=recovery(outcome="running", trigger="switchover")), "switching over now"),
+        (cluster(action="acting", last_recovery=maintenance(outcome="running")), "db3 is being taken out of service"),
+        (cluster(members={"db1": member(1), "db2": member(2, "db1", out_of_service="disk")}), "db2 out of service"),
         (cluster(verdict="dead", action="waiting", last_recovery=recovery(outcome="running")), "failing over now"),
         (cluster(verdict="dead", action="waiting", last_recovery=refused()), "not replaced, will try again"),
         (cluster(verdict="dead", action="waiting"), "waiting to be sure"),
@@ -253,3 +262,39 @@ def test_a_cluster_of_any_shape_gets_a_level(changes: dict[str, Any]) -> None:
     """The face is the last to fall over: it is what somebody looks at when something is wrong."""
     look = glance.look("ledger", cluster(**changes), NOW)
     assert look.level in glance.LEVELS and look.headline
+
+
+# --- operations on a member ------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (maintenance(), "db3 taken out of service"),
+        (maintenance(operation="bring_back"), "db3 brought back into service"),
+        (maintenance(operation="repoint"), "db3 pointed at the primary"),
+        (maintenance(operation="start", changed=False), "db3 started already"),
+        (maintenance(operation="stop", outcome="refused"), "db3 not stopped: refused"),
+        (maintenance(outcome="failed"), "db3 not taken out of service: failed on the way"),
+        (maintenance(outcome="running"), "db3 is being taken out of service"),
+        (recovery(), "promoted"),
+    ],
+)
+def test_what_came_of_an_entry(found: dict[str, Any], words: str) -> None:
+    assert glance.result_said(found) == words
+
+
+def test_an_operation_says_who_asked_and_why_and_is_not_open() -> None:
+    line = glance.recovery_line(maintenance())
+    assert line == "2026-01-31 03:02:04 UTC: db3 taken out of service, new disk (anna)."
+    assert not glance.is_open(maintenance(outcome="failed"))
+    assert glance.asked_for(maintenance(reason="")) == "asked for by anna"
+
+
+def test_who_is_out_of_service_is_said_with_what_that_means_and_how_to_end_it() -> None:
+    found = cluster(n=1, members={"db1": member(1), "db2": member(2, "db1"), "db3": member(3, out_of_service="disk")})
+    look = glance.look("the ledger", found, NOW)
+    assert look.why == (
+        "db3 is out of service: disk.",
+        "Until then a new primary would have 0 acknowledgers and wait for 1: no failover.",
+    )
+    assert look.commands == ("mysql-ha member bring-back 'the ledger' db3",)
+    assert len(glance.look("ledger", {**found, "n": 2}, NOW).why) == 1

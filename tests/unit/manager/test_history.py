@@ -34,6 +34,32 @@ def again(kept: History) -> History:
     return History(os.path.dirname(kept.path), clock=lambda: 2000.0)
 
 
+def maintenance(name: str, outcome: str) -> dict[str, Any]:
+    more = {"trigger": "maintenance", "member": "db3", "operation": "take_out", "by": "ann", "reason": "disk"}
+    return {**entry(name, outcome=outcome), **more}
+
+
+def test_an_operation_on_a_member_is_the_last_recovery_only_while_it_runs(kept: History) -> None:
+    kept.begin(entry("r1", outcome="promoted"))
+    kept.begin(maintenance("r2", "running"))
+    assert (kept.last("ledger") or {})["id"] == "r2"
+    kept.change("r2", outcome="done")
+    assert (kept.last("ledger") or {})["id"] == "r1"
+    assert [e["id"] for e in kept.entries("ledger")] == ["r2", "r1"]
+
+
+def test_an_interrupted_operation_is_to_be_asked_for_again(kept: History) -> None:
+    kept.begin(maintenance("r1", "running"))
+    kept.begin(entry("r2"))
+    fresh = again(kept)
+    try:
+        fresh.close_interrupted()
+        steps = [e["next_step"] for e in fresh.entries("ledger")]
+        assert steps == ["The journal is taken up by the next run.", "Ask for it again: it goes on from what is there."]
+    finally:
+        fresh.close()
+
+
 def test_everything_survives_a_restart(kept: History) -> None:
     kept.begin(entry("r1", outcome="promoted"))
     kept.change("r1", zero_loss="proven", ended_at=905.0)

@@ -236,6 +236,11 @@ def test_changes_reach_the_desk(running: Running) -> None:
         ("/api/clusters/ledger/switchover", {"by": "ben"}),
         ("/api/pause", {"by": "anna", "reason": "all of it"}),
         ("/api/resume", {"by": "anna"}),
+        ("/api/clusters/ledger/members/db3/take-out", {"by": "anna", "reason": "new disk"}),
+        ("/api/clusters/ledger/members/db%2F3/bring-back", {"by": "anna"}),
+        ("/api/clusters/ledger/members/db3/repoint", {"by": "anna"}),
+        ("/api/clusters/ledger/members/db3/start", {"by": "anna"}),
+        ("/api/clusters/ledger/members/db3/stop", {"by": "anna"}),
     ]
     for path, body in changes:
         assert running.ask("POST", path, body, token=TOKEN)[0] == 200, path
@@ -247,9 +252,15 @@ def test_changes_reach_the_desk(running: Running) -> None:
         ("switchover", "ledger", "auto", "ben"),
         ("pause", "", "anna", "all of it", None),
         ("resume", "", "anna"),
+        ("maintain", "ledger", "db3", "take_out", "anna", "new disk"),
+        ("maintain", "ledger", "db/3", "bring_back", "anna", ""),
+        ("maintain", "ledger", "db3", "repoint", "anna", ""),
+        ("maintain", "ledger", "db3", "start", "anna", ""),
+        ("maintain", "ledger", "db3", "stop", "anna", ""),
     ]
     lines = [text for _priority, text in running.said]
     assert "HTTP: pause of 'ledger' by 'anna' over a token: done" in lines
+    assert "HTTP: take-out of 'ledger/db3' by 'anna' over a token: done" in lines
     assert not [text for text in lines if TOKEN in text]
 
 
@@ -265,6 +276,8 @@ def test_what_is_not_there_can_not_be_changed(running: Running) -> None:
     wish = {"by": "anna", "reason": "x"}
     assert running.error("POST", "/api/clusters/nope/pause", wish, token=TOKEN) == (404, "unknown_cluster")
     assert running.error("POST", "/api/recoveries/r-0/ack", wish, token=TOKEN) == (404, "unknown_recovery")
+    assert running.error("POST", "/api/clusters/ledger/members/db3/skip", wish, token=TOKEN) == (404, "not_found")
+    assert running.error("POST", "/api/clusters/ledger/members/db1/stop", wish, token=TOKEN)[0] == 409
 
 
 def test_without_the_token_nothing_changes(running: Running) -> None:

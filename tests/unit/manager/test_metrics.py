@@ -12,7 +12,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import g
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .face_samples import HISTORY, NOW, STATES, cluster, many, status
+from .face_samples import HISTORY, NOW, STATES, cluster, maintenance, many, member, status
 
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\\\|\\"|\\n)*)"')
@@ -110,6 +110,15 @@ def of(found: dict[str, dict[Labels, float]], name: str, **labels: str) -> float
 def test_the_parser_can_refuse(text: str) -> None:
     with pytest.raises(Malformed):
         parse(text)
+
+
+def test_operations_on_members_are_no_recoveries() -> None:
+    members = {"db1": member(1), "db2": member(2, "db1"), "db3": member(3, "db1", out_of_service="disk")}
+    found = parse(metrics.render(status({"ledger": cluster(members=members)}), [maintenance(outcome="refused")], NOW))
+    assert of(found, "mysql_ha_recoveries", cluster="ledger", outcome="refused") == 0
+    assert of(found, "mysql_ha_member_out_of_service", cluster="ledger", member="db3") == 1
+    assert of(found, "mysql_ha_member_out_of_service", cluster="ledger", member="db2") == 0
+    assert of(found, "mysql_ha_cluster_needs_attention", cluster="ledger") == 0
 
 
 def test_what_one_cluster_says() -> None:

@@ -15,7 +15,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import g
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .face_samples import EXPLAINED, HISTORY, NOW, STATES, cluster, many, member, recovery, status
+from .face_samples import EXPLAINED, HISTORY, NOW, STATES, cluster, maintenance, many, member, recovery, status
 
 VOID = {"meta", "link", "input", "br", "hr", "img"}
 # Elements that HTML closes by itself, and that we close all the same.
@@ -170,6 +170,17 @@ def test_the_history_says_outcome_proof_outage_and_phases() -> None:
         "Fewer acknowledgers answer",
     ):
         assert words in said, words
+
+
+def test_an_operation_on_a_member_says_who_asked_what_was_done_and_what_may_die() -> None:
+    members = {"db1": member(1), "db2": member(2, "db1"), "db3": member(3, answer="refused", out_of_service="new disk")}
+    said = read(page.overview(status({"ledger": cluster(members=members)}), [maintenance()], NOW)).said
+    for words in ("db3 taken out of service", "new disk (anna)", "lock lossless_repl_3 on db1", "k=1 of n=1"):
+        assert words in said
+    assert "out of service" in said and "needs a person" in said
+    refusal = maintenance(outcome="refused", refusal=["db3 is the primary."])
+    said = read(page.overview(status({}), [refusal], NOW)).said
+    assert "db3 not taken out of service: refused" in said and "Why it was not done" in said
 
 
 def test_a_hook_that_failed_is_seen_without_opening_anything() -> None:

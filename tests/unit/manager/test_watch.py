@@ -451,7 +451,7 @@ def test_status_has_the_shape_that_the_face_was_promised(tmp_path: Path) -> None
         members = cluster["members"]
         assert set(members["db1"]) == {
             "address", "zone", "city", "role", "answer", "answered_at", "writable", "receiver", "source", "lag_s",
-            "message", "acknowledges",
+            "message", "acknowledges", "out_of_service",
         }  # fmt: skip
         for key in (*status["manager"], *cluster, *members["db1"]):
             assert re.search(rf"\b{key}\b", promised), f"{key} was not promised"

@@ -59,6 +59,7 @@ def assert_converged(world: World, numbers: Any, k: int) -> None:
     assert world.p.source_enabled
     wanted = {uuid(n) for n in numbers if n != world.primary}
     assert {m.server_uuid for m in row.acknowledgers} == wanted
+    assert account(world.primary) not in world.locked, "the primary could not follow anybody later"
     for host in world.replicas():
         registered = uuid(host.number) in wanted
         assert (host in world.active()) == registered, host.name
@@ -292,7 +293,7 @@ def test_check_mode_predicts_the_steps_that_a_quiet_cluster_needs(start: Any) ->
 
 
 # --- mutants: each breaks one rule of order, and must be caught ------------------------------------------------------
-class _Mutant(plan._Look):
+class _Mutant(plan.Look):
     """Decides like the planner but for one rule."""
 
 
@@ -311,7 +312,7 @@ def _grow_flag_first(self: Any) -> Any:
     for state in self.acknowledgers:
         if state.server_uuid not in self.registered and self._follows(state) and not self._acknowledging(state):
             return steps.Acknowledge(state.name, state.server_uuid)
-    return plan._Look._grow(self)
+    return plan.Look._grow(self)
 
 
 def _hygiene_blind(self: Any) -> Any:
@@ -319,7 +320,7 @@ def _hygiene_blind(self: Any) -> Any:
 
 
 def _shrink_without_lock(self: Any) -> Any:
-    decision = plan._Look._shrink(self)
+    decision = plan.Look._shrink(self)
     if isinstance(decision, steps.LockOut):
         stay = {u for u, m in self.registered.items() if m.name not in decision.members}
         return self._row(stay, self._k, "without")
@@ -329,11 +330,11 @@ def _shrink_without_lock(self: Any) -> Any:
 def _lower_flag_first(self: Any) -> Any:
     if self.wish.k < self._k and self.primary.semi_sync.wait_count > self.wish.k:
         return steps.Arm(self.primary.name, self.primary.server_uuid, self.wish.k)
-    return plan._Look._lower_k(self)
+    return plan.Look._lower_k(self)
 
 
 def _arm_never_again(self: Any, k: int) -> Any:
-    return None if self.primary.semi_sync.source_enabled else plan._Look._arm(self, k)
+    return None if self.primary.semi_sync.source_enabled else plan.Look._arm(self, k)
 
 
 def _raise_row_first(self: Any) -> Any:
@@ -350,7 +351,7 @@ def _raise_arm_later(self: Any, k: int) -> Any:
 def _open_first(self: Any) -> Any:
     if not self.primary.writable:
         return steps.AllowWrites(self.primary.name, self.primary.server_uuid)
-    return plan._Look._hygiene(self)
+    return plan.Look._hygiene(self)
 
 
 def _never_must_go(self: Any, state: Any) -> bool:
@@ -360,7 +361,7 @@ def _never_must_go(self: Any, state: Any) -> bool:
 def _clone_registered(self: Any, state: Any, wipes: str) -> Any:
     registered, self.registered = self.registered, {}
     try:
-        return plan._Look._clone(self, state, wipes)
+        return plan.Look._clone(self, state, wipes)
     finally:
         self.registered = registered
 
@@ -372,12 +373,12 @@ def _lift_at_once(self: Any) -> Any:
     return None
 
 
-def _fence_stays(self: Any) -> Any:
+def _fence_stays(self: Any, *_states: Any) -> Any:
     return None
 
 
 def _hygiene_lifts(self: Any) -> Any:
-    return _lift_at_once(self) or plan._Look._hygiene(self)
+    return _lift_at_once(self) or plan.Look._hygiene(self)
 
 
 MUTANTS = {

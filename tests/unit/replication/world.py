@@ -98,6 +98,8 @@ class World:
         self.wiped_registered = False
         self.opened_unarmed = False
         self.served_astray = False
+        self.blocked = False
+        """A client's commit waits for ever."""
         self.former: dict[str, Member] = {}
         """Registered servers that are not wanted; one run goes on looking at them, another one knows only the row."""
 
@@ -141,8 +143,8 @@ class World:
         return True
 
     def application(self) -> None:
-        if self.p.writable and not self.p.silent:
-            self.commit()
+        if self.p.writable and not self.p.silent and not self.commit():
+            self.blocked = True
 
     # --- the promise --------------------------------------------------------------------------------------------------
     def check(self) -> None:
@@ -273,6 +275,14 @@ class World:
         host.applier = "ON"
         host.receiver = "CONNECTING" if host.login in self.locked or self.p.offline else "ON"
         host.replica_active = host.replica_enabled
+        yield
+
+    def _StopThreads(self, step: Any, host: Host, wish: Wish) -> Iterator[None]:
+        if step.clients and len(self.active()) < step.clients:
+            raise Blocked("the guard of the step would not let it happen")
+        host.applier = "OFF"
+        yield
+        host.receiver, host.replica_active = "OFF", False
         yield
 
     def _WaitConnected(self, step: Any, host: Host, wish: Wish) -> Iterator[None]:

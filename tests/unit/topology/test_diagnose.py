@@ -648,3 +648,41 @@ def test_a_server_seen_once_shows_no_progress() -> None:
     later = observe(replica(T, 2), replica(T, 3))
     assert verdicts.progressed(seen, later, uuid(1)) == []
     assert verdicts.progressed(later, seen, uuid(1)) == []
+
+
+# --- out of service --------------------------------------------------------------------------------------------------
+def without_db3(**changes: Any) -> Any:
+    row = term(3, 1)
+    members = tuple(
+        dataclasses.replace(m, acknowledges=m.name != "db3", **changes) if m.name == "db3" else m for m in row.members
+    )
+    return dataclasses.replace(row, members=members)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda row: no_answer(3),
+        lambda row: replica(row, 3, receiver=receiver(state=OFF), applier=Applier(OFF)),
+        lambda row: replica(row, 3, settings={**GOOD_SETTINGS, "sync_binlog": "0"}, semi_sync=SemiSync()),
+        lambda row: bare(3),
+    ],
+)
+def test_who_was_taken_out_of_service_is_no_risk_and_no_doubt(answer: Any) -> None:
+    row = without_db3(out="new disk")
+    found = diagnose(observe(primary(row), replica(row, 2), answer(row)))
+    assert found.verdict == "lossless", found.reasons
+    row = without_db3()
+    assert diagnose(observe(primary(row), replica(row, 2), answer(row))).verdict != "lossless"
+
+
+def test_that_a_server_is_out_of_service_is_said() -> None:
+    row = without_db3(out="new disk")
+    found = diagnose(observe(primary(row), replica(row, 2), replica(row, 3, semi_sync=SemiSync())))
+    assert "out of service: new disk" in found.servers["db3"].reasons
+
+
+def test_the_primary_is_never_out_of_service() -> None:
+    row = term(3, 1)
+    members = tuple(dataclasses.replace(m, out="by mistake") if m.name == "db1" else m for m in row.members)
+    assert dataclasses.replace(row, members=members).out_of_service == {}
