@@ -1,0 +1,87 @@
+"""The manager on the lab's control host, asked through its command line. Shapes: ``module_utils/manager/desk.py``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.procedure import Report
+
+from benchmarks.cluster import Cluster
+from benchmarks.errors import BenchmarkError
+
+CONTROL_HOST, APPLICATION_HOST = "control1", "app1"
+UNIT = "lossless-mysql-ha-manager"
+BY = "benchmarks"
+PROMOTED = "promoted"
+READY_SECONDS = 60.0
+_LOOK_AGAIN = 0.3
+
+
+class Manager:
+    """:raises BenchmarkError: from every method: no answer, or not in time."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._name = cluster.access.cluster
+        if cluster.hosts.run(CONTROL_HOST, "systemctl", "is-active", UNIT, check=False) != "active":
+            raise BenchmarkError(f"no {UNIT} runs on {CONTROL_HOST}: deploy the playbook lossless.mysql_ha.manager")
+
+    def ask(self, *command: str) -> Any:
+        """The exit status is not looked at: it says no more than that a cluster needs attention."""
+        text = self._cluster.hosts.run(CONTROL_HOST, "mysql-ha", "--json", *command, check=False)
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise BenchmarkError(f"mysql-ha {' '.join(command)}: {text[-300:]}") from error
+
+    def history(self) -> list[dict[str, Any]]:
+        """Newest first."""
+        return list(self.ask("history", self._name, "--limit", "50")["recoveries"])
+
+    def status(self) -> dict[str, Any]:
+        return dict(self.ask("status")["clusters"][self._name])
+
+    def ready(self, primary: str) -> None:
+        """It sees that primary well, and nothing that was done before holds it back."""
+        ends = time.monotonic() + READY_SECONDS
+        while True:
+            for entry in self.history():
+                if entry["ended_at"] is not None and entry["acknowledged"] is None:
+                    self.ask("ack", entry["id"], "--by", BY)
+            seen = self.status()
+            if seen["verdict"] == "healthy" and seen["primary"] == primary and not seen["paused"]:
+                return
+            if time.monotonic() > ends:
+                raise BenchmarkError(f"the manager sees {primary} as {seen['verdict']}: {'; '.join(seen['reasons'])}")
+            time.sleep(_LOOK_AGAIN)
+
+    def since(self, known: Sequence[str]) -> list[dict[str, Any]]:
+        """Recoveries that are not among those ids, oldest first; waits until none of them runs."""
+        ends = time.monotonic() + READY_SECONDS
+        while True:
+            found = [entry for entry in self.history() if entry["id"] not in known]
+            if all(entry["ended_at"] is not None for entry in found):
+                return found[::-1]
+            if time.monotonic() > ends:
+                raise BenchmarkError(f"a recovery has not ended after {READY_SECONDS:g} s")
+            time.sleep(_LOOK_AGAIN)
+
+    def report(self, entry: Mapping[str, Any]) -> Report:
+        """What the procedure said, out of its journal on the control host."""
+        text = self._cluster.hosts.run(CONTROL_HOST, "cat", str(entry["journal"]))
+        return reported(text)
+
+
+def reported(journal: str) -> Report:
+    """The report at the end of a failover's journal (JSON lines).
+
+    :raises BenchmarkError: it does not say how it ended.
+    """
+    for line in reversed(journal.splitlines()):
+        found = json.loads(line).get("report") if line else None
+        if found:
+            return Report(**found)
+    raise BenchmarkError("the journal does not say how the failover ended")
