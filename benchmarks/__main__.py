@@ -10,7 +10,15 @@ from typing import Any
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 
-from benchmarks import emergency_failover, manager_failover, manager_watch, planned_switchover, price_of_safety, topology_info
+from benchmarks import (
+    emergency_failover,
+    group_replication,
+    manager_failover,
+    manager_watch,
+    planned_switchover,
+    price_of_safety,
+    topology_info,
+)
 from benchmarks.cluster import Cluster
 from benchmarks.errors import BenchmarkError
 from benchmarks.paths import RESULTS
@@ -27,6 +35,7 @@ BENCHMARKS: Mapping[str, tuple[Benchmark, str]] = {
     topology_info.names(50): (topology_info.over(50), "the same over 50 members"),
     manager_watch.NAME: (manager_watch.run, "one manager process, 300 clusters: share of a core, memory, latency"),
     manager_failover.NAME: (manager_failover.run, "the manager by itself: write outage, five faults and the switchover"),
+    group_replication.NAME: (group_replication.run, "the same, in turn with Group Replication's own failover"),
     price_of_safety.NAME: (price_of_safety.run, "throughput and latency: async, acknowledged in memory, on disk"),
 }
 RUNS, QUICK_RUNS = 20, 3
