@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 
 from benchmarks import (
     emergency_failover,
+    false_failover,
     group_replication,
     manager_failover,
     manager_watch,
     planned_switchover,
     price_of_safety,
+    session,
     topology_info,
 )
 from benchmarks.cluster import Cluster
-from benchmarks.errors import BenchmarkError
-from benchmarks.paths import RESULTS
-from benchmarks.progress import say
-from benchmarks.result import Result, table
-from lab.errors import LabError
+from benchmarks.result import Result
 
 Benchmark = Callable[[Cluster, int, bool], Sequence[Result]]
 
@@ -36,6 +30,7 @@ BENCHMARKS: Mapping[str, tuple[Benchmark, str]] = {
     manager_watch.NAME: (manager_watch.run, "one manager process, 300 clusters: share of a core, memory, latency"),
     manager_failover.NAME: (manager_failover.run, "the manager by itself: write outage, five faults and the switchover"),
     group_replication.NAME: (group_replication.run, "the same, in turn with Group Replication's own failover"),
+    false_failover.NAME: (false_failover.run, "full load on all cores: no failover, and how far the thresholds are away"),
     price_of_safety.NAME: (price_of_safety.run, "throughput and latency: async, acknowledged in memory, on disk"),
 }
 RUNS, QUICK_RUNS = 20, 3
@@ -63,31 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser().error("--runs: at least 1")
     names = options.names or list(BENCHMARKS)
     runs = options.runs or (QUICK_RUNS if options.quick else RUNS)
-    # A run that is told to end puts everything back, as on Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        return measure(names, runs, options.quick)
-    except (BenchmarkError, HaError, LabError) as error:
-        say(f"{type(error).__name__}: {error}")
-        return 1
-    except KeyboardInterrupt:
-        say("interrupted; everything was put back")
-        return 130
+    return session.hold([_bound(BENCHMARKS[name][0], runs, options.quick) for name in names])
 
 
-def measure(names: Sequence[str], runs: int, quick: bool) -> int:
-    cluster = Cluster.open()
-    documents: list[dict[str, Any]] = []
-    try:
-        for name in names:
-            for result in BENCHMARKS[name][0](cluster, runs, quick):
-                say(f"written: {result.write(RESULTS)}")
-                documents.append(result.as_dict())
-    finally:
-        if documents:
-            print(table(documents))
-        cluster.mend()
-    return 0
+def _bound(benchmark: Benchmark, runs: int, quick: bool) -> session.Benchmark:
+    return lambda cluster: benchmark(cluster, runs, quick)
 
 
 if __name__ == "__main__":
