@@ -10,6 +10,7 @@ from benchmarks import (
     emergency_failover,
     false_failover,
     group_replication,
+    manager_clusters,
     manager_failover,
     manager_watch,
     planned_switchover,
@@ -30,6 +31,7 @@ BENCHMARKS: Mapping[str, tuple[Benchmark, str]] = {
     manager_watch.NAME: (manager_watch.run, "one manager process, 300 clusters: share of a core, memory, latency"),
     manager_failover.NAME: (manager_failover.run, "the manager by itself: write outage, five faults and the switchover"),
     group_replication.NAME: (group_replication.run, "the same, in turn with Group Replication's own failover"),
+    manager_clusters.NAME: (manager_clusters.run, "one manager process, the lab's servers as 300 clusters"),
     false_failover.NAME: (false_failover.run, "full load on all cores: no failover, and how far the thresholds are away"),
     price_of_safety.NAME: (price_of_safety.run, "throughput and latency: async, acknowledged in memory, on disk"),
 }

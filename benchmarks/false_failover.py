@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import verdict
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.config import ClusterConfig, Config
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.config import Config
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.history import History
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.link import Round
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.verdict import Cut, Timing
@@ -44,7 +44,7 @@ from benchmarks.cluster import Cluster
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import HIGHER, Series, percentile
 from benchmarks.machine import Condition, Watch
-from benchmarks.manager import APPLICATION_HOST, CONTROL_HOST, UNIT, Manager
+from benchmarks.manager import APPLICATION_HOST, CONTROL_HOST, UNIT, Manager, never, watching
 from benchmarks.progress import say
 from benchmarks.result import Result
 from benchmarks.standstill import Seen
@@ -71,7 +71,7 @@ class _Recorder(Watching):
     def __init__(self, config: Config, history: History) -> None:
         self.seen = {cluster.name: Seen() for cluster in config.clusters}
         self.noting = False
-        super().__init__(config, history, lambda _priority, _text: None)
+        super().__init__(config, history, lambda _priority, _text: None, do=never)
 
     def _on_round(self, cluster: Any, ended: Round) -> None:
         super()._on_round(cluster, ended)
@@ -83,12 +83,11 @@ class _Recorder(Watching):
 def watcher() -> int:
     """Until a line comes on standard input; then what was seen, as a line of JSON."""
     reach = access.known()
-    coarse = ClusterConfig(COARSE, reach.members, reach.admin, reach.replication)
-    fine = dataclasses.replace(coarse, name=FINE, timing=Timing(tick=FINE_TICK))
+    configs = (watching(reach, COARSE), watching(reach, FINE, Timing(tick=FINE_TICK)))
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
     with tempfile.TemporaryDirectory() as state:
         history = History(state)
-        recorder = _Recorder(Config((coarse, fine), state_directory=state, dry_run=True), history)
+        recorder = _Recorder(Config(configs, state_directory=state), history)
 
         with contextlib.ExitStack() as stack:
             stack.callback(history.close)

@@ -7,8 +7,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.plan import Request
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.procedure import Report
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.config import ClusterConfig
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.policy import Rules
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.verdict import Timing
 
+from benchmarks.access import Access
 from benchmarks.cluster import Cluster
 from benchmarks.errors import BenchmarkError
 
@@ -18,6 +24,20 @@ BY = "benchmarks"
 PROMOTED = "promoted"
 READY_SECONDS = 60.0
 _LOOK_AGAIN = 0.3
+
+
+def never(config: ClusterConfig, request: Request, journal: str, run_id: str, silent: str) -> Report:
+    """In the place of the failover, in a manager that only watches.
+
+    :raises HaError: always.
+    """
+    raise HaError("only_watching", f"{config.name}: a benchmark's manager never acts")
+
+
+def watching(reach: Access, name: str, timing: Timing = Timing()) -> ClusterConfig:
+    """The lab's cluster under a name of its own, for a manager that says what it would do."""
+    rules = Rules(dry_run=True)
+    return ClusterConfig(name, reach.members, reach.admin, reach.replication, timing, rules)
 
 
 class Manager:
