@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
@@ -76,3 +77,14 @@ class Collected:
             self.started_at,
             target_median=self.target_median,
         )
+
+
+@contextmanager
+def told_at_the_end() -> Iterator[list[Exception]]:
+    """What goes wrong inside is kept, to be raised when the samples that were taken before have been written."""
+    troubles: list[Exception] = []
+    try:
+        yield troubles
+    except TROUBLE as error:
+        say(f"{type(error).__name__}: {error}")
+        troubles.append(error)

@@ -6,12 +6,12 @@ Load: twenty clients write through the virtual address from the application host
 cores only count. The service on the control host watches with what is deployed, and acts if it is sure of a death.
 
 Beside it a second process stands at the same place in the network, with the same priority and the same code (links,
-questions, ``verdict.note``, ``verdict.judge``), and never acts. It watches the cluster twice: with the manager's ticks, which
-shows what a verdict compares with its threshold, and ten times a second, which shows the gaps themselves, those that lie
-between two ticks as well (``standstill.py``).
+questions, ``verdict.note``, ``verdict.judge``), and never acts. It watches the cluster twice: with the manager's ticks,
+which shows what a verdict compares with its threshold, and ten times a second, which shows the gaps themselves, those
+that lie between two ticks as well (``standstill.py``).
 
-``false_failover_*`` are ratios: the threshold over the 99.9th percentile, and 2 is asked for. Any failover, and any verdict of
-death of either watcher, makes the command fail.
+``false_failover_*`` are ratios: the threshold over the 99.9th percentile, and 2 is asked for. Any failover, and any
+verdict of death of either watcher, makes the command fail.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class _Recorder(Watching):
 def watcher() -> int:
     """Until a line comes on standard input; then what was seen, as a line of JSON."""
     reach = access.known()
-    configs = (watching(reach, COARSE), watching(reach, FINE, Timing(tick=FINE_TICK)))
+    configs = (watching(reach, COARSE), watching(reach, FINE, FINE_TICK))
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
     with tempfile.TemporaryDirectory() as state:
         history = History(state)
@@ -140,8 +140,11 @@ class Quantity:
         return self.threshold / self.p999 if self.p999 > 0 else float("inf")
 
 
-def quantities(seen: Mapping[str, Mapping[str, Any]], timing: Timing = Timing(), cut: Cut = Cut()) -> list[Quantity]:
-    """What is compared with which threshold. Quantities without a sample are left out."""
+def quantities(
+    seen: Mapping[str, Mapping[str, Any]],
+) -> list[Quantity]:
+    """What is compared with which threshold, with the default ones. Quantities without a sample are left out."""
+    timing, cut = Timing(), Cut()
     coarse, fine = seen[COARSE], seen[FINE]
     found = (
         Quantity("silence_counted", coarse["silence_counted"], timing.silence, "silence"),
@@ -190,7 +193,9 @@ def lines(found: Sequence[Quantity]) -> str:
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 # --- measuring -------------------------------------------------------------------------------------------------------
@@ -212,9 +217,7 @@ def _watched(cluster: Cluster) -> Iterator[subprocess.Popen[str]]:
     """The second watcher, which has seen everybody."""
     prefix = ["nice", "-n", _NICE, *cluster.hosts.network_of(CONTROL_HOST)]
     command = [*prefix, sys.executable, "-m", f"benchmarks.{NAME}", "--watch"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT
-    ) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as process:
         try:
             if process.stdout is None or process.stdout.readline() != "ready\n":
                 raise BenchmarkError("the second watcher did not begin; see its output above")
@@ -250,11 +253,13 @@ def measure(cluster: Cluster, minutes: float) -> list[Result]:
         found = _ended(process)
         commits = len(writer.acknowledged(primary.server_uuid)) - before
     seen, entries = found["seen"], manager.since(known)
-    journal = cluster.hosts.run(CONTROL_HOST, "journalctl", "--no-pager", "-o", "cat", "-u", UNIT, "--since", f"@{began:.0f}")
+    journal = cluster.hosts.run(
+        CONTROL_HOST, "journalctl", "--no-pager", "-o", "cat", "-u", UNIT, "--since", f"@{began:.0f}"
+    )
     deaths = len(found["deaths"]) + len(entries)
     deaths += sum(number for one in seen.values() for word, number in one["verdicts"].items() if word in DEATHS)
     notes = [
-        f"{minutes:g} minutes, {commits / watch.condition.seconds:.0f} commits/s, cores {watch.condition.busy:.0%} busy",
+        f"{minutes:g} minutes, {commits / watch.condition.seconds:.0f} commits/s, {watch.condition.busy:.0%} busy",
         f"verdicts of the second watcher: {seen[COARSE]['verdicts']}; ten times a second: {seen[FINE]['verdicts']}",
         f"answers that did not come in time: {seen[COARSE]['unanswered']} of {_asked(seen[COARSE])}",
         *(f"the manager's journal: {line}" for line in journal.splitlines()[:20]),

@@ -130,7 +130,9 @@ class Group:
         self._shell(server, f"mysqld --defaults-file={PLACE}/my.cnf --initialize-insecure")
         self._start(server)
         self._hosts.put(server.name, PLACE, "accounts.sql", accounts(self._access.writer, self._recovery))
-        self._shell(server, f"mysql -u root -S {SOCKET} <{PLACE}/accounts.sql; said=$?; rm {PLACE}/accounts.sql; exit $said")
+        self._shell(
+            server, f"mysql -u root -S {SOCKET} <{PLACE}/accounts.sql; said=$?; rm {PLACE}/accounts.sql; exit $said"
+        )
         self._shell(server, f"systemctl stop {UNIT} && mv {PLACE}/data {PLACE}/empty")
 
     def _remove(self, server: Server) -> None:

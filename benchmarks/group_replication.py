@@ -1,9 +1,9 @@
 """The manager and Group Replication's own failover side by side: the same hosts, faults, load and clock, in turn.
 
-``python -m benchmarks group_replication``: in each round every fault of ``manager_failover``; in every fourth round, right
-after kill -9, SIGSTOP and isolation, the same fault for a group of three extra mysqld on the same hosts (``group.py``),
-once with MySQL's defaults and once with ``group_replication_member_expel_timeout = 0``. A run of the defaults takes half
-a minute, so there are fewer of them; they are spread over the whole time.
+``python -m benchmarks group_replication``: in each round every fault of ``manager_failover``; in every fourth round,
+right after kill -9, SIGSTOP and isolation, the same fault for a group of three extra mysqld on the same hosts
+(``group.py``), once with MySQL's defaults and once with ``group_replication_member_expel_timeout = 0``. A run of the
+defaults takes half a minute, so there are fewer of them; they are spread over the whole time.
 
 The group's clients have no address that moves: they try the members in turn, with the same time-outs. The group runs
 only while it is measured, and so that the fault of its host leaves the cluster's primary alone.
@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.cluster import Cluster
-from benchmarks.collected import Collected
+from benchmarks.collected import Collected, told_at_the_end
 from benchmarks.group import PORT, Group
 from benchmarks.interleave import interleaved
 from benchmarks.manager import APPLICATION_HOST
@@ -89,16 +89,18 @@ class GroupOutages:
         primary = self._chance.choice([server.name for server in self._group.servers if server.name != untouched])
         members = [[server.address, PORT] for server in self._group.servers]
         load = {"read_timeout": READ_TIMEOUT, "members": members}
-        with self._group.running(primary, variant.settings) as uuids:
-            with Writer(self._cluster.access, prefix=self._prefix, load=load, script=SCRIPT) as writer:
-                writer.wait(uuids[primary], LEAST_BEFORE, 60)
-                time.sleep(self._chance.uniform(0, MOMENT))
-                if how == ISOLATED:
-                    self._cluster.hosts.inject(primary, ISOLATED)
-                else:
-                    self._group.strike(primary, how)
-                first = writer.wait_elsewhere(uuids[primary], LEAST_AFTER, WITHIN)[0]
-                last = writer.acknowledged(uuids[primary])[-1]
+        with (
+            self._group.running(primary, variant.settings) as uuids,
+            Writer(self._cluster.access, prefix=self._prefix, load=load, script=SCRIPT) as writer,
+        ):
+            writer.wait(uuids[primary], LEAST_BEFORE, 60)
+            time.sleep(self._chance.uniform(0, MOMENT))
+            if how == ISOLATED:
+                self._cluster.hosts.inject(primary, ISOLATED)
+            else:
+                self._group.strike(primary, how)
+            first = writer.wait_elsewhere(uuids[primary], LEAST_AFTER, WITHIN)[0]
+            last = writer.acknowledged(uuids[primary])[-1]
         new = next(name for name, uuid in uuids.items() if uuid == first["server_uuid"])
         return float(first["ended"] - last["ended"]), f"{primary} to {new}"
 
@@ -108,22 +110,23 @@ def rounds_of_the_group(runs: int) -> list[int]:
     return list(range(0, runs, EVERY))
 
 
-def run(cluster: Cluster, runs: int, quick: bool) -> Sequence[Result]:
+def run(cluster: Cluster, runs: int, quick: bool) -> Iterator[Result]:
     outages = Outages(cluster, runs)
     chosen = rounds_of_the_group(runs)
     with Group(cluster.hosts, cluster.access).prepared() as group:
         beside = GroupOutages(cluster, group, len(chosen))
-        for number, kind in interleaved(KINDS, runs):
-            outages.take(kind)
-            if number in chosen and kind.name in BESIDE:
-                for variant in VARIANTS:
-                    beside.take(variant, kind.name)
-        return side_by_side([*outages.results(), *beside.results()])
+        with told_at_the_end() as troubles:
+            for number, kind in interleaved(KINDS, runs):
+                outages.take(kind)
+                if number in chosen and kind.name in BESIDE:
+                    for variant in VARIANTS:
+                        beside.take(variant, kind.name)
+    yield from side_by_side([*outages.results(), *beside.results()])
+    for trouble in troubles:
+        raise trouble
 
 
 def side_by_side(results: Sequence[Result]) -> list[Result]:
     """Each fault's figures next to each other."""
-    order = [
-        name for kind in KINDS for name in (kind.name, *(name_of(variant, kind.name) for variant in VARIANTS))
-    ]
+    order = [name for kind in KINDS for name in (kind.name, *(name_of(variant, kind.name) for variant in VARIANTS))]
     return sorted(results, key=lambda result: order.index(result.name))

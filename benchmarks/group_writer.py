@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-FILES = Path(__file__).resolve().parents[1] / "roles" / "drill" / "files"
-sys.path.insert(0, str(FILES))
+# Before this directory, which has a writer.py, too.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "roles" / "drill" / "files"))
 
 import pymysql
 from drill_common import config_path, load_config

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
@@ -34,10 +35,28 @@ def never(config: ClusterConfig, request: Request, journal: str, run_id: str, si
     raise HaError("only_watching", f"{config.name}: a benchmark's manager never acts")
 
 
-def watching(reach: Access, name: str, timing: Timing = Timing()) -> ClusterConfig:
+def watching(reach: Access, name: str, tick: float = Timing.tick) -> ClusterConfig:
     """The lab's cluster under a name of its own, for a manager that says what it would do."""
     rules = Rules(dry_run=True)
-    return ClusterConfig(name, reach.members, reach.admin, reach.replication, timing, rules)
+    return ClusterConfig(name, reach.members, reach.admin, reach.replication, Timing(tick=tick), rules)
+
+
+@contextmanager
+def kept_out(cluster: Cluster) -> Iterator[None]:
+    """A manager that is deployed does nothing meanwhile; where there is none, nothing is done."""
+    if not deployed(cluster):
+        yield
+        return
+    manager = Manager(cluster)
+    manager.pause()
+    try:
+        yield
+    finally:
+        manager.resume()
+
+
+def deployed(cluster: Cluster) -> bool:
+    return cluster.hosts.run(CONTROL_HOST, "systemctl", "is-active", UNIT, check=False) == "active"
 
 
 class Manager:
@@ -46,7 +65,7 @@ class Manager:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._name = cluster.access.cluster
-        if cluster.hosts.run(CONTROL_HOST, "systemctl", "is-active", UNIT, check=False) != "active":
+        if not deployed(cluster):
             raise BenchmarkError(f"no {UNIT} runs on {CONTROL_HOST}: deploy the playbook lossless.mysql_ha.manager")
 
     def ask(self, *command: str) -> Any:
@@ -64,6 +83,13 @@ class Manager:
     def status(self) -> dict[str, Any]:
         return dict(self.ask("status")["clusters"][self._name])
 
+    def pause(self) -> None:
+        """Not for ever: a session that was killed can not resume it."""
+        self.ask("pause", self._name, "--reason", "a benchmark fails over by itself", "--for", "2h", "--by", BY)
+
+    def resume(self) -> None:
+        self.ask("resume", self._name, "--by", BY)
+
     def ready(self, primary: str) -> None:
         """It sees that primary well, and nothing that was done before holds it back."""
         ends = time.monotonic() + READY_SECONDS
@@ -72,7 +98,12 @@ class Manager:
                 if entry["ended_at"] is not None and entry["acknowledged"] is None:
                     self.ask("ack", entry["id"], "--by", BY)
             seen = self.status()
-            if seen["verdict"] == "healthy" and seen["primary"] == primary and not seen["paused"]:
+            paused = seen["paused"]
+            if paused and paused["by"] == BY:
+                self.resume()
+            elif paused:
+                raise BenchmarkError(f"{paused['by']} has paused the manager ({paused['reason']}): resume it first")
+            elif seen["verdict"] == "healthy" and seen["primary"] == primary:
                 return
             if time.monotonic() > ends:
                 raise BenchmarkError(f"the manager sees {primary} as {seen['verdict']}: {'; '.join(seen['reasons'])}")

@@ -1,8 +1,8 @@
 """One manager process that watches 300 clusters of real servers: what it needs, and how soon it is sure of a death.
 
 ``manager_watch`` has peers that stand in for servers; here each cluster is the lab's own, under 300 names, so three
-servers answer 1800 questions a second, over 900 connections with TLS. The manager is a process of its own at the control
-host's place in the network, in dry run: it writes down what it would do. The deployed one is paused.
+servers answer 1800 questions a second, over 900 connections with TLS. The manager is a process of its own at the
+control host's place in the network, in dry run: it writes down what it would do. The deployed one is paused.
 
 Then the primary is killed (-9). The latency is from the end of its process, as systemd saw it, to each cluster's entry
 in the history; measured with one cluster and with 300, in turn. With 300, *all* of them lose their primary at the same
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -35,7 +36,7 @@ from benchmarks.collected import Collected
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Series, percentile
 from benchmarks.interleave import interleaved
-from benchmarks.manager import BY, CONTROL_HOST, Manager, never, watching
+from benchmarks.manager import CONTROL_HOST, kept_out, never, watching
 from benchmarks.result import Result
 from lab import faults
 from lab.config import CHECKOUT
@@ -52,12 +53,19 @@ _ALL_SEEN = 10.0
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one run. Latencies of each cluster, sorted, in milliseconds."""
+    """Of one run. Latencies of each cluster, sorted, in milliseconds.
+
+    ``primary_ms``, ``replica_ms``: processor time of a server for one question, its replication included. ``unwell``:
+    clusters that were not healthy at the end of the measurement: their servers had no time for an answer.
+    """
 
     core_percent: float
     mib: float
     cpu_ms_per_tick: float
     late_ms: float
+    primary_ms: float
+    replica_ms: float
+    unwell: int
     latencies: tuple[float, ...]
 
 
@@ -75,6 +83,7 @@ def watch(clusters: int, seconds: float) -> int:
         thread.start()
         try:
             manager_watch.until_healthy(manager, clusters)
+            print(json.dumps("well"), flush=True)
             print(json.dumps(manager_watch.cost(manager, seconds)), flush=True)
             sys.stdin.readline()
             ends = time.monotonic() + _ALL_SEEN
@@ -102,6 +111,12 @@ def latencies(entries: Sequence[Sequence[Any]], died_at: float, clusters: int) -
     return tuple(sorted((at - died_at) * 1000 for at, _outcome, _verdict in entries))
 
 
+def processor_time(stat: str) -> float:
+    """User and system time of a process, in seconds, from the text of its /proc/PID/stat."""
+    values = stat.rpartition(")")[2].split()
+    return (int(values[11]) + int(values[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Measurement:
     """``take`` with so many clusters, as often as wanted."""
 
@@ -114,9 +129,10 @@ class Measurement:
         """One run. Returns the share of a core, and a line for a person."""
         hosts, primary = self._cluster.hosts, self._cluster.primary().name
         with self._process(clusters) as process:
+            _line(process)
+            before = self._spent()
             cost = _line(process)
-            if cost["unwell"]:
-                raise BenchmarkError(f"{len(cost['unwell'])} clusters were not healthy: {cost['unwell'][:5]}")
+            servers = {name: spent - before[name] for name, spent in self._spent().items()}
             hosts.kill(primary)
             died_at = self._died_at(primary)
             if process.stdin is None:
@@ -125,15 +141,20 @@ class Measurement:
             process.stdin.flush()
             seen = latencies(_line(process), died_at, clusters)
             process.wait(_PATIENCE)
+        ticks = cost["took"] * TICKS_A_SECOND * clusters
         found = Measured(
             core_percent=100 * cost["cpu"] / cost["took"],
             mib=cost["mib"],
-            cpu_ms_per_tick=1000 * cost["cpu"] / (cost["took"] * TICKS_A_SECOND * clusters),
+            cpu_ms_per_tick=1000 * cost["cpu"] / ticks,
             late_ms=1000 * cost["late"],
+            primary_ms=1000 * servers.pop(primary) / ticks,
+            replica_ms=1000 * max(servers.values()) / ticks,
+            unwell=len(cost["unwell"]),
             latencies=seen,
         )
         self.measured.setdefault(clusters, []).append(found)
         said = f"{found.mib:.0f} MiB, {found.cpu_ms_per_tick:.3f} ms a tick, late {found.late_ms:.0f} ms, "
+        said += f"servers {found.primary_ms:.2f} and {found.replica_ms:.2f} ms a question, {found.unwell} unwell, "
         said += f"death seen after {seen[0]:.0f} / {percentile(seen, 0.5):.0f} / {seen[-1]:.0f} ms"
         return found.core_percent, said
 
@@ -149,6 +170,12 @@ class Measurement:
             finally:
                 if process.poll() is None:
                     process.kill()
+
+    def _spent(self) -> dict[str, float]:
+        """Processor time of each server so far, in seconds."""
+        script = f"cat /proc/$(systemctl show -P MainPID {faults.UNIT})/stat"
+        hosts = self._cluster.hosts
+        return {m.name: processor_time(hosts.run(m.name, "sh", "-c", script)) for m in self._cluster.access.members}
 
     def _died_at(self, name: str) -> float:
         """When systemd saw mysqld end, in seconds since the epoch: hosts and this machine have one clock.
@@ -172,15 +199,12 @@ def _line(process: subprocess.Popen[str]) -> Any:
 
 
 def measure(cluster: Cluster, clusters: int, seconds: float, runs: int) -> list[Result]:
-    manager, measurement = Manager(cluster), Measurement(cluster, seconds)
+    measurement = Measurement(cluster, seconds)
     sizes = (1, clusters)
     collected = {size: Collected(f"{NAME}_{size}_core", "%", runs, _core_target(size, clusters)) for size in sizes}
-    manager.ask("pause", cluster.access.cluster, "--reason", NAME, "--by", BY)
-    try:
+    with kept_out(cluster):
         for _number, size in interleaved(sizes, runs):
             collected[size].take(lambda size=size: measurement.take(size), cluster.mend)
-    finally:
-        manager.ask("resume", cluster.access.cluster, "--by", BY)
     version = cluster.primary().version
     found: list[Result] = []
     for size, one in collected.items():
@@ -188,6 +212,9 @@ def measure(cluster: Cluster, clusters: int, seconds: float, runs: int) -> list[
         phases = {
             "cpu_ms_per_tick": Series("ms", tuple(m.cpu_ms_per_tick for m in of)),
             "late_ms": Series("ms", tuple(m.late_ms for m in of)),
+            "primary_ms_per_question": Series("ms", tuple(m.primary_ms for m in of)),
+            "replica_ms_per_question": Series("ms", tuple(m.replica_ms for m in of)),
+            "unwell": Series("1", tuple(float(m.unwell) for m in of)),
         }
         one.notes.append(f"{size} clusters of 3, the same three servers, two ticks a second, {seconds:g} s, TLS")
         core = one.result(version, phases)

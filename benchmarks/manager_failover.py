@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.cluster import Cluster
-from benchmarks.collected import Collected
+from benchmarks.collected import Collected, told_at_the_end
 from benchmarks.errors import BenchmarkError
 from benchmarks.hosts import KILLED
 from benchmarks.interleave import interleaved
@@ -146,8 +146,11 @@ def _told(entries: Sequence[dict[str, object]]) -> str:
     return f"the manager: {'; '.join(said) or 'nothing'}"
 
 
-def run(cluster: Cluster, runs: int, quick: bool) -> Sequence[Result]:
+def run(cluster: Cluster, runs: int, quick: bool) -> Iterator[Result]:
     outages = Outages(cluster, runs)
-    for _number, kind in interleaved(KINDS, runs):
-        outages.take(kind)
-    return outages.results()
+    with told_at_the_end() as troubles:
+        for _number, kind in interleaved(KINDS, runs):
+            outages.take(kind)
+    yield from outages.results()
+    for trouble in troubles:
+        raise trouble
