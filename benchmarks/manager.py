@@ -78,10 +78,16 @@ class Manager:
 
     def history(self) -> list[dict[str, Any]]:
         """Newest first."""
-        return list(self.ask("history", self._name, "--limit", "50")["recoveries"])
+        return list(self._answer("recoveries", "history", self._name, "--limit", "50"))
 
     def status(self) -> dict[str, Any]:
-        return dict(self.ask("status")["clusters"][self._name])
+        return dict(self._answer("clusters", "status")[self._name])
+
+    def _answer(self, key: str, *command: str) -> Any:
+        said = self.ask(*command)
+        if key not in said:
+            raise BenchmarkError(f"mysql-ha {' '.join(command)}: {said.get('message') or said}")
+        return said[key]
 
     def pause(self) -> None:
         """Not for ever: a session that was killed can not resume it."""
@@ -94,20 +100,30 @@ class Manager:
         """It sees that primary well, and nothing that was done before holds it back."""
         ends = time.monotonic() + READY_SECONDS
         while True:
-            for entry in self.history():
-                if entry["ended_at"] is not None and entry["acknowledged"] is None:
-                    self.ask("ack", entry["id"], "--by", BY)
-            seen = self.status()
-            paused = seen["paused"]
-            if paused and paused["by"] == BY:
-                self.resume()
-            elif paused:
-                raise BenchmarkError(f"{paused['by']} has paused the manager ({paused['reason']}): resume it first")
-            elif seen["verdict"] == "healthy" and seen["primary"] == primary:
+            try:
+                why = self._not_ready(primary)
+            except BenchmarkError as error:
+                why = str(error)  # it may just be starting
+            if not why:
                 return
             if time.monotonic() > ends:
-                raise BenchmarkError(f"the manager sees {primary} as {seen['verdict']}: {'; '.join(seen['reasons'])}")
+                raise BenchmarkError(why)
             time.sleep(_LOOK_AGAIN)
+
+    def _not_ready(self, primary: str) -> str:
+        """Why not, or the empty text. What an earlier session left is taken away; what a person wants stays."""
+        for entry in self.history():
+            if entry["ended_at"] is not None and entry["acknowledged"] is None:
+                self.ask("ack", entry["id"], "--by", BY)
+        seen = self.status()
+        paused = seen["paused"]
+        if paused and paused["by"] == BY:
+            self.resume()
+        if paused:
+            return f"{paused['by']} has paused the manager ({paused['reason']}): resume it first"
+        if seen["verdict"] == "healthy" and seen["primary"] == primary:
+            return ""
+        return f"the manager sees {seen['primary'] or 'no primary'} as {seen['verdict']}: {'; '.join(seen['reasons'])}"
 
     def since(self, known: Sequence[str]) -> list[dict[str, Any]]:
         """Recoveries that are not among those ids, oldest first; waits until none of them runs."""

@@ -1,5 +1,7 @@
 """The manager by itself: for how long an application can not write, fault by fault, and in a switchover by command.
 
+    python -m benchmarks.manager_failover [KIND ...] [--runs 20]
+
 The figure is from the last transaction that the old primary acknowledged to the first one that another server did, as
 clients on the application host saw it through the virtual address. The service on the control host sees the fault and
 acts; nobody helps it, and nobody asks it anything meanwhile.
@@ -10,11 +12,14 @@ is how long it took to be sure), those of the procedure, and ``noticed``, ``addr
 
 from __future__ import annotations
 
+import argparse
 import random
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from benchmarks import session
 from benchmarks.cluster import Cluster
 from benchmarks.collected import Collected, told_at_the_end
 from benchmarks.errors import BenchmarkError
@@ -26,6 +31,7 @@ from benchmarks.result import Result
 from benchmarks.writer import Writer
 
 NAME = "manager_failover"
+RUNS = 20
 LEAST_BEFORE, LEAST_AFTER = 100, 20
 """Acknowledged transactions before the fault and after the failover."""
 
@@ -146,11 +152,32 @@ def _told(entries: Sequence[dict[str, object]]) -> str:
     return f"the manager: {'; '.join(said) or 'nothing'}"
 
 
-def run(cluster: Cluster, runs: int, quick: bool) -> Iterator[Result]:
-    outages = Outages(cluster, runs)
+def measure(cluster: Cluster, kinds: Sequence[Kind], runs: int) -> Iterator[Result]:
+    outages = Outages(cluster, runs, kinds)
     with told_at_the_end() as troubles:
-        for _number, kind in interleaved(KINDS, runs):
+        for _number, kind in interleaved(kinds, runs):
             outages.take(kind)
     yield from outages.results()
     for trouble in troubles:
         raise trouble
+
+
+def run(cluster: Cluster, runs: int, quick: bool) -> Iterator[Result]:
+    return measure(cluster, KINDS, runs)
+
+
+def main() -> int:
+    names = [kind.name for kind in KINDS]
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{NAME}")
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"all without one; there are: {', '.join(names)}")
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"of each (default {RUNS})")
+    options = parser.parse_args()
+    unknown = [name for name in options.kinds if name not in names]
+    if unknown or options.runs < 1:
+        parser.error(f"there is no {', '.join(unknown)}" if unknown else "--runs: at least 1")
+    kinds = [kind for kind in KINDS if not options.kinds or kind.name in options.kinds]
+    return session.hold([lambda cluster: measure(cluster, kinds, options.runs)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

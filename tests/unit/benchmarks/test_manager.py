@@ -62,6 +62,20 @@ def test_not_ready_in_time_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         Manager(cluster(Hosts(status("degraded")))).ready("db1")
 
 
+def test_one_that_is_just_starting_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manager, "_LOOK_AGAIN", 0.0)
+    hosts = Hosts()
+    answers = ['{"message": "starting"}', "no JSON", '{"recoveries": []}']
+    later = hosts.run
+
+    def run(name: str, *command: str, check: bool = True) -> str:
+        return answers.pop(0) if answers and "history" in command else later(name, *command)
+
+    monkeypatch.setattr(hosts, "run", run)
+    Manager(cluster(hosts)).ready("db1")
+    assert answers == []
+
+
 def test_what_an_earlier_session_paused_is_resumed_and_what_a_person_paused_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -69,6 +83,7 @@ def test_what_an_earlier_session_paused_is_resumed_and_what_a_person_paused_is_n
     hosts = Hosts(status(paused_by=BY), status())
     Manager(cluster(hosts)).ready("db1")
     assert ("resume", "lab", "--by", BY) in hosts.commands
+    monkeypatch.setattr(manager, "READY_SECONDS", 0.0)
     with pytest.raises(BenchmarkError, match="anna has paused"):
         Manager(cluster(Hosts(status(paused_by="anna")))).ready("db1")
 
