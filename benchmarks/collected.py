@@ -80,11 +80,11 @@ class Collected:
 
 
 @contextmanager
-def told_at_the_end() -> Iterator[list[Exception]]:
-    """What goes wrong inside is kept, to be raised when the samples that were taken before have been written."""
-    troubles: list[Exception] = []
+def told_at_the_end() -> Iterator[list[BaseException]]:
+    """What goes wrong inside, or ends it, is kept, to be raised when the samples that were taken have been written."""
+    troubles: list[BaseException] = []
     try:
         yield troubles
-    except TROUBLE as error:
+    except (*TROUBLE, KeyboardInterrupt) as error:
         say(f"{type(error).__name__}: {error}")
         troubles.append(error)

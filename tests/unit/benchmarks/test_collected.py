@@ -62,10 +62,11 @@ def test_both_targets_count() -> None:
     assert one.result("9.7.4").met is False
 
 
-def test_trouble_is_kept_until_what_there_is_was_written() -> None:
+@pytest.mark.parametrize("trouble", [BenchmarkError("no more"), KeyboardInterrupt()])
+def test_trouble_is_kept_until_what_there_is_was_written(trouble: BaseException) -> None:
     with told_at_the_end() as troubles:
-        raise BenchmarkError("no more")
-    assert [str(trouble) for trouble in troubles] == ["no more"]
+        raise trouble
+    assert troubles == [trouble]
     with told_at_the_end() as troubles:
         pass
     assert troubles == []
