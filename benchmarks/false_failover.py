@@ -88,7 +88,6 @@ def watcher() -> int:
     with tempfile.TemporaryDirectory() as state:
         history = History(state)
         recorder = _Recorder(Config(configs, state_directory=state), history)
-
         with contextlib.ExitStack() as stack:
             stack.callback(history.close)
             stack.callback(recorder.close)
@@ -140,9 +139,7 @@ class Quantity:
         return self.threshold / self.p999 if self.p999 > 0 else float("inf")
 
 
-def quantities(
-    seen: Mapping[str, Mapping[str, Any]],
-) -> list[Quantity]:
+def quantities(seen: Mapping[str, Mapping[str, Any]]) -> list[Quantity]:
     """What is compared with which threshold, with the default ones. Quantities without a sample are left out."""
     timing, cut = Timing(), Cut()
     coarse, fine = seen[COARSE], seen[FINE]
