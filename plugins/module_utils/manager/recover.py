@@ -203,8 +203,8 @@ class Recovery:
         return True
 
     def tell(self) -> None:
-        """The hooks after a recovery, unless it was left to another run. Apart, for nothing waits for them: another death
-        may have to be dealt with."""
+        """The hooks after a recovery, unless it was left to another run. Apart, for nothing waits for them: another
+        death may have to be dealt with."""
         done = self._entry.get("ended_at") is not None and self._entry["outcome"] != YIELDED
         if not done or not self._config.after or self._repeats():
             return
