@@ -22,7 +22,7 @@ PLAYBOOK := $(VENV)/ansible-playbook
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: SCENARIO, GATE, REPEAT, DRIVER, SEED, MINUTES, PYTEST_ARGS, LAB_NAME, LAB_DB_HOSTS, LAB_ZONES, LAB_SUBNET, LAB_BASE_IMAGE, LAB_MIRROR (lab/README.md)"
+	@echo "Variables: SCENARIO, GATE, REPEAT, DRIVER, SEED, MINUTES, RUNS, PYTEST_ARGS, LAB_NAME, LAB_DB_HOSTS, LAB_ZONES, LAB_SUBNET, LAB_BASE_IMAGE, LAB_MIRROR (lab/README.md)"
 
 .PHONY: venv
 venv: ## virtual environment with the pinned requirements
@@ -94,9 +94,21 @@ integration: lab-up ## tests on the lab's servers
 molecule: lab-up ## the roles, by Molecule, on the lab's hosts
 	$(VENV)/molecule test --all
 
+.PHONY: managed
+managed: deployed
+	@$(LAB) exec control1 -- systemctl is-active lossless-mysql-ha-manager >/dev/null 2>&1 || $(PLAYBOOK) lossless.mysql_ha.manager
+
 .PHONY: bench
-bench: lab-up ## benchmarks (benchmarks/README.md)
+bench: managed ## benchmarks (benchmarks/README.md)
 	$(VENV)/python -m benchmarks $(BENCH_ARGS)
+
+.PHONY: bench-manager
+bench-manager: managed ## the manager's write outages, in turn with Group Replication's: RUNS=20
+	$(VENV)/python -m benchmarks group_replication $(if $(RUNS),--runs $(RUNS))
+
+.PHONY: bench-load
+bench-load: managed ## full load on all cores without a false failover: MINUTES=10
+	$(VENV)/python -m benchmarks.false_failover $(if $(MINUTES),--minutes $(MINUTES))
 
 .PHONY: test
 test: lab-up ## all but the long suites (drills, molecule, bench); ends with pytest's summary

@@ -141,16 +141,8 @@ def manager(clusters: int, seconds: float, ports: Sequence[int], ca: str, profil
 
         thread = threading.Thread(target=loop)
         thread.start()
-        _until_healthy(watching, len(configs))
-        late: list[float] = []
-        before, began = _cpu(), time.monotonic()
-        while time.monotonic() - began < seconds:
-            time.sleep(0.25)
-            late.append(watching._tick_late)
-        spent, took = _cpu() - before, time.monotonic() - began
-        unwell = [n for n, c in watching._clusters.items() if c.view.verdict.verdict != "healthy"]
-        said = {"cpu": spent, "took": took, "mib": _resident(), "late": max(late), "unwell": unwell}
-        print(json.dumps(said), flush=True)
+        until_healthy(watching, len(configs))
+        print(json.dumps(cost(watching, seconds)), flush=True)
         noticed.wait(PATIENCE)
         print(json.dumps(died), flush=True)
         watching.stop()
@@ -161,7 +153,25 @@ def manager(clusters: int, seconds: float, ports: Sequence[int], ca: str, profil
             pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(25)
 
 
-def _until_healthy(watching: Manager, count: int) -> None:
+def cost(watching: Manager, seconds: float) -> dict[str, Any]:
+    """What this process, which runs that manager, spends: ``cpu`` and ``took`` in seconds, ``mib`` resident, ``late``
+    (the latest tick that was seen, in seconds), and the clusters that are ``unwell`` at the end."""
+    late: list[float] = []
+    before, began = _cpu(), time.monotonic()
+    while time.monotonic() - began < seconds:
+        time.sleep(0.25)
+        late.append(watching._tick_late)
+    spent, took = _cpu() - before, time.monotonic() - began
+    unwell = [
+        f"{name}: {cluster.view.verdict.verdict}: {'; '.join(cluster.view.verdict.reasons)}"
+        for name, cluster in watching._clusters.items()
+        if cluster.view.verdict.verdict != "healthy"
+    ]
+    return {"cpu": spent, "took": took, "mib": _resident(), "late": max(late), "unwell": unwell}
+
+
+def until_healthy(watching: Manager, count: int) -> None:
+    """:raises BenchmarkError: not so many clusters are healthy within PATIENCE seconds."""
     ends = time.monotonic() + PATIENCE
     while time.monotonic() < ends:
         well = [c for c in watching._clusters.values() if c.view.verdict.verdict == "healthy"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.procedure import Report
 
@@ -18,7 +19,14 @@ class Phases:
         self._last: dict[str, float] = {}
 
     def add(
-        self, report: Report, *, began: float, ended: float, taking: Taking | None, first_at: float
+        self,
+        report: Report,
+        *,
+        began: float,
+        ended: float,
+        taking: Taking | None,
+        first_at: float,
+        more: Mapping[str, float] | None = None,
     ) -> dict[str, float]:
         """One run. Moments in seconds since the epoch.
 
@@ -26,8 +34,10 @@ class Phases:
         fsyncs), ``promoted`` (from the start until the term row was acknowledged), ``noticed`` (from there until the
         keeper knew it), ``address`` (from there until it had taken the address), ``client`` (from there until the first
         acknowledged write), ``procedure`` (all of it, with the look afterwards, which nobody waits for).
+
+        :param more: what came before, in milliseconds.
         """
-        values: dict[str, float] = {}
+        values: dict[str, float] = dict(more or {})
         for phase in report.phases:
             values[phase["name"]] = values.get(phase["name"], 0.0) + phase["duration_ms"]
         promoted = (report.promoted_at - began) * 1000

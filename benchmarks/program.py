@@ -22,16 +22,25 @@ class Program:
 
     :param output: the key of the configuration that names the file with its lines.
     :param prefix: a command that runs the program, such as one that enters a network name space.
+    :param script: the program, when it is none of the drill's.
     """
 
     def __init__(
-        self, name: str, directory: Path, config: Mapping[str, Any], *, output: str, prefix: Sequence[str] = ()
+        self,
+        name: str,
+        directory: Path,
+        config: Mapping[str, Any],
+        *,
+        output: str,
+        prefix: Sequence[str] = (),
+        script: Path | None = None,
     ) -> None:
         self.name = name
         self.directory = directory
         self.lines_file = directory / f"{name}.jsonl"
         self._config = {**config, output: str(self.lines_file)}
         self._prefix = prefix
+        self._script = script or FILES / f"{name}.py"
         self._process: subprocess.Popen[bytes] | None = None
         self._read_to = 0
 
@@ -40,7 +49,7 @@ class Program:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(self._config, file)
-        command = [*self._prefix, sys.executable, str(FILES / f"{self.name}.py"), "--config", str(path)]
+        command = [*self._prefix, sys.executable, str(self._script), "--config", str(path)]
         with (self.directory / f"{self.name}.stderr").open("w") as errors:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=errors)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Writer:
     :param directory: where its files go; a temporary one, removed with the next session's start, when not given.
     :param prefix: see ``Program``.
     :param load: keys of the program's configuration that differ from the benchmarks' light load.
+    :param script: another program that is called and says the same as the drill's writer.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Writer:
         *,
         prefix: Sequence[str] = (),
         load: Mapping[str, Any] | None = None,
+        script: Path | None = None,
     ) -> None:
         if not reach.address:
             raise BenchmarkError("the cluster has no virtual address (mysql_ha_vip_addresses): deploy site.yml first")
@@ -55,7 +57,7 @@ class Writer:
             **(load or {}),
         }
         place = directory or Path(tempfile.mkdtemp(prefix=_PREFIX, dir=WORK))
-        self.program = Program("writer", place, config, output="log", prefix=prefix)
+        self.program = Program("writer", place, config, output="log", prefix=prefix, script=script)
         self._acknowledged: dict[str, list[dict[str, Any]]] = {}
 
     def __enter__(self) -> Writer:
@@ -70,10 +72,19 @@ class Writer:
 
         :param after: only those that ended after this moment, in seconds since the epoch.
         """
+        self._read()
+        found = [line for line in self._acknowledged.get(server_uuid, []) if line["ended_wall"] > after]
+        return sorted(found, key=lambda line: float(line["ended"]))
+
+    def _read(self) -> None:
         for line in self.program.new_lines():
             if line["type"] == "outcome" and line["outcome"] == "acknowledged":
                 self._acknowledged.setdefault(line["server_uuid"], []).append(line)
-        found = [line for line in self._acknowledged.get(server_uuid, []) if line["ended_wall"] > after]
+
+    def elsewhere(self, server_uuid: str) -> list[dict[str, Any]]:
+        """As ``acknowledged``, by any server but this one."""
+        self._read()
+        found = [line for uuid, lines in self._acknowledged.items() if uuid != server_uuid for line in lines]
         return sorted(found, key=lambda line: float(line["ended"]))
 
     def last_acknowledgement(self) -> float:
@@ -86,14 +97,23 @@ class Writer:
 
         :raises BenchmarkError: not in that time, or the writer has ended.
         """
+        return self._until(lambda: self.acknowledged(server_uuid, after), server_uuid, count, within)
+
+    def wait_elsewhere(self, server_uuid: str, count: int, within: float) -> list[dict[str, Any]]:
+        """As ``wait``, for any server but this one."""
+        return self._until(lambda: self.elsewhere(server_uuid), f"others than {server_uuid}", count, within)
+
+    def _until(
+        self, look: Callable[[], list[dict[str, Any]]], by: str, count: int, within: float
+    ) -> list[dict[str, Any]]:
         ends = time.monotonic() + within
         while True:
-            found = self.acknowledged(server_uuid, after)
+            found = look()
             if len(found) >= count:
                 return found
             if self.program.ended or time.monotonic() > ends:
                 raise BenchmarkError(
-                    f"{len(found)} of {count} transactions were acknowledged by {server_uuid} within {within:g} s;"
+                    f"{len(found)} of {count} transactions were acknowledged by {by} within {within:g} s;"
                     f" the writer's log is in {self.program.directory}"
                 )
             time.sleep(0.05)

@@ -372,7 +372,7 @@ class Manager:
             except DrillError:  # it is starting again
                 time.sleep(_LOOK_EVERY)
                 continue
-            new = [e for e in history if e["id"] not in self._known and e["outcome"] != "running"]
+            new = [e for e in history if e["id"] not in self._known and e["outcome"] not in ("running", "yielded")]
             self._read = {entry["id"] for entry in new}
             promoted = [entry for entry in new if entry["outcome"] == "promoted"]
             if promoted and awaited != NOTHING:

@@ -384,9 +384,10 @@ SCENARIOS: tuple[Scenario, ...] = (
         28,
         "all servers die and only one comes back: it stays read-only until the others are there",
         (
-            Inject(KILL),
+            # The primary last: whoever watches is faster than the next of these.
             Inject(KILL, on=REPLICA_1),
             Inject(KILL, on=REPLICA_2),
+            Inject(KILL),
             Heal(KILL, on=REPLICA_1),
             Answers(REPLICA_1),
             Act(),

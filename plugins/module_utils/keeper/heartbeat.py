@@ -14,6 +14,7 @@ from typing import Any, Callable, Mapping, Optional
 
 from ..errors import HaError
 from ..server import schema
+from ..server.dialect import SUPER_READ_ONLY
 from ..server.session import ConnectFailed, Login, Session, StatementFailed
 from ..server.state import REFUSED
 from .lease import Beat, Seen
@@ -22,13 +23,13 @@ Clock = Callable[[], float]
 Open = Callable[[], Session]
 
 _SEEN = f"""SELECT LOWER(@@GLOBAL.server_uuid) AS server_uuid,
-    @@GLOBAL.read_only AS read_only, @@GLOBAL.super_read_only AS super_read_only, @@GLOBAL.offline_mode AS offline,
+    @@GLOBAL.read_only AS read_only, {SUPER_READ_ONLY} AS super_read_only, @@GLOBAL.offline_mode AS offline,
     t.revision, t.term, LOWER(t.primary_uuid) AS primary_uuid, t.k,
     (SELECT h.sequence FROM {schema.SCHEMA}.heartbeat h WHERE h.server_uuid = @@GLOBAL.server_uuid) AS sequence
     FROM (SELECT 1) one LEFT JOIN
     (SELECT revision, term, primary_uuid, k FROM {schema.SCHEMA}.term ORDER BY revision DESC LIMIT 1) t ON TRUE"""
-_SEEN_WITHOUT_SCHEMA = """SELECT LOWER(@@GLOBAL.server_uuid) AS server_uuid,
-    @@GLOBAL.read_only AS read_only, @@GLOBAL.super_read_only AS super_read_only, @@GLOBAL.offline_mode AS offline"""
+_SEEN_WITHOUT_SCHEMA = f"""SELECT LOWER(@@GLOBAL.server_uuid) AS server_uuid,
+    @@GLOBAL.read_only AS read_only, {SUPER_READ_ONLY} AS super_read_only, @@GLOBAL.offline_mode AS offline"""
 _OWN_BEAT = f"""SELECT LOWER(server_uuid) AS server_uuid, term, sequence, source_active, wait_count
     FROM {schema.SCHEMA}.heartbeat WHERE server_uuid = @@GLOBAL.server_uuid"""
 

@@ -41,6 +41,7 @@ _OUTCOME_SIGNS: Mapping[str, str] = {
     "promoted": "well",
     "refused": "person",
     "failed": "person",
+    "yielded": "quiet",
     "would_act": "quiet",
     "done": "well",
 }

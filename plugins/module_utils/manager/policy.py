@@ -18,6 +18,8 @@ NONE, WAITING, ACTING, HELD = "none", "waiting", "acting", "held"
 """The words of ``desk.status()`` for what is done."""
 
 RUNNING, PROMOTED, REFUSED, FAILED, WOULD_ACT = "running", "promoted", "refused", "failed", "would_act"
+YIELDED = "yielded"
+"""Another run holds the cluster's lock: that one acts."""
 """How a recovery ended, or that it has not."""
 
 DONE = "done"
@@ -40,7 +42,8 @@ OTHERS_LOCK = 3.0
 INTERRUPTED = "interrupted"
 """The code of a recovery that was running when its manager ended. It says nothing about the cluster."""
 
-_OTHERS = frozenset({"locked", "locked_here"})
+OTHERS = frozenset({"locked", "locked_here"})
+"""The codes of a recovery that was left to another run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,7 +225,7 @@ def _held(verdict: Verdict, rules: Rules, situation: Situation, now: float) -> S
     if last is not None and not last.acknowledged and not _same_incident(last, verdict, situation):
         if last.outcome == PROMOTED and last.zero_loss != PROVEN:
             found.append("the last failover was not proven: a person has to acknowledge it first")
-        if last.outcome == FAILED and not {*_OTHERS, INTERRUPTED} & set(last.codes):
+        if last.outcome == FAILED and INTERRUPTED not in last.codes:
             found.append("the last failover failed: a person has to acknowledge it first")
     return found
 
@@ -259,14 +262,14 @@ def _left_half_done(verdict: Verdict, situation: Situation) -> bool:
 
 def _later(same: Sequence[Attempt], now: float) -> Optional[Decision]:
     """What earlier attempts at this incident say against one now."""
-    tried = [a for a in same if a.outcome in (REFUSED, FAILED) and INTERRUPTED not in a.codes]
+    tried = [a for a in same if a.outcome in (REFUSED, FAILED, YIELDED) and INTERRUPTED not in a.codes]
     if not tried:
         return None
     last = tried[-1]
-    if _OTHERS & set(last.codes):
+    if last.outcome == YIELDED:
         until = last.ended_at + OTHERS_LOCK
         return Wait(("another run holds this cluster's lock",), until) if _before(now, until, OTHERS_LOCK) else None
-    failed = [a for a in tried if a.outcome == FAILED and not a.acknowledged and not _OTHERS & set(a.codes)]
+    failed = [a for a in tried if a.outcome == FAILED and not a.acknowledged]
     if len(failed) >= ATTEMPTS:
         return Hold((f"{len(failed)} attempts failed: a person has to acknowledge the last one",))
     pause = min(RETRY_FIRST * 2 ** (len(tried) - 1), RETRY_LONGEST)

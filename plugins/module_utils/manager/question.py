@@ -27,7 +27,7 @@ _STATUS = ("clients", "wait_sessions", "no_tx", "status")
 
 _COLUMNS: tuple[tuple[str, str], ...] = (
     ("server_uuid", "@@GLOBAL.server_uuid"),
-    ("read_only", "@@GLOBAL.read_only OR @@GLOBAL.super_read_only"),
+    ("read_only", "@@GLOBAL.read_only"),
     ("offline", "@@GLOBAL.offline_mode"),
     ("clock", "UNIX_TIMESTAMP(NOW(6))"),
     ("revision", "t.revision"),

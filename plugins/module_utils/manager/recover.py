@@ -25,7 +25,7 @@ from ..failover.procedure import Refused, Report
 from ..failover.run import fail_over, new_run_id
 from .config import ClusterConfig, Hook
 from .history import History
-from .policy import AUTOMATIC, FAILED, PROMOTED, REFUSED, RUNNING, SWITCHOVER, WOULD_ACT
+from .policy import AUTOMATIC, FAILED, OTHERS, PROMOTED, REFUSED, RUNNING, SWITCHOVER, WOULD_ACT, YIELDED
 
 BEFORE, AFTER = "before", "after"
 
@@ -184,7 +184,8 @@ class Recovery:
             report = self._do(self._config, request, self._journal_directory, begun["run_id"], silent)
         except HaError as error:
             refused = isinstance(error, Refused) or error.code == "hook_failed"
-            self._end(**failure(error, REFUSED if refused else FAILED))
+            yielded = error.code in OTHERS
+            self._end(**failure(error, REFUSED if refused else YIELDED if yielded else FAILED))
             raise
         self._end(**_success(report, last_good))
 
@@ -202,8 +203,10 @@ class Recovery:
         return True
 
     def tell(self) -> None:
-        """The hooks after a recovery. Apart, for nothing waits for them: another death may have to be dealt with."""
-        if self._entry.get("ended_at") is None or not self._config.after or self._repeats():
+        """The hooks after a recovery, unless it was left to another run. Apart, for nothing waits for them: another
+        death may have to be dealt with."""
+        done = self._entry.get("ended_at") is not None and self._entry["outcome"] != YIELDED
+        if not done or not self._config.after or self._repeats():
             return
         self._hooks(AFTER, self._config.after)
         self._change(hooks=self._entry["hooks"])

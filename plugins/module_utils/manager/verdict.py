@@ -144,9 +144,14 @@ class Watched:
 
 @dataclasses.dataclass(frozen=True)
 class Cut:
-    """When a cut of the replication alone is one: ``after`` seconds."""
+    """When a cut of the replication alone is one: ``after`` seconds.
 
-    after: float = 4.0
+    At least twice the 99.9th percentile of the time for which the heartbeat row stands still under load, and less than
+    the time after which replicas give up a source that they do not hear (replica_net_timeout, 4 s): a receiver in the
+    middle of an attempt to connect takes two seconds to stop.
+    """
+
+    after: float = 3.0
 
 
 @dataclasses.dataclass(frozen=True)

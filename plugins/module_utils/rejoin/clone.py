@@ -15,7 +15,7 @@ from typing import Callable, Collection, Optional, Sequence, Union
 from ..errors import HaError
 from ..gtid import GtidSet
 from ..refusal import Reason
-from ..server.dialect import Dialect, version_tuple
+from ..server.dialect import SUPER_READ_ONLY, Dialect, version_tuple
 from ..server.session import ConnectFailed, Session, StatementFailed
 from ..server.state import ServerState
 
@@ -136,7 +136,7 @@ def clone(
 
 def _guard(recipient: Session, server_uuid: str, within: float) -> None:
     row = recipient.one(
-        "SELECT @@GLOBAL.server_uuid AS server_uuid, @@GLOBAL.super_read_only AS super_read_only", within=within
+        f"SELECT @@GLOBAL.server_uuid AS server_uuid, {SUPER_READ_ONLY} AS super_read_only", within=within
     )
     if str(row["server_uuid"]).lower() != server_uuid:
         raise HaError(

@@ -14,6 +14,7 @@ from ..errors import HaError
 from ..gtid import GtidSet
 from ..rejoin.clone import CloneLogin, clone
 from ..server import schema
+from ..server.dialect import SUPER_READ_ONLY
 from ..server.session import Row, Session
 from ..server.state import OFF, ServerState
 from ..topology.observe import Members, in_parallel
@@ -80,7 +81,7 @@ class Procedure:
     def _same_server(self, session: Session, server_uuid: str) -> Row:
         seen = session.one(
             "SELECT @@GLOBAL.server_uuid AS server_uuid, @@GLOBAL.read_only AS read_only,"
-            " @@GLOBAL.super_read_only AS super_read_only",
+            f" {SUPER_READ_ONLY} AS super_read_only",
             within=self._means.statement,
         )
         if str(seen["server_uuid"]).lower() != server_uuid:

@@ -22,6 +22,7 @@ from typing import Any, Callable, Optional
 
 from ..errors import HaError
 from ..gtid import GtidSet
+from ..server.dialect import SUPER_READ_ONLY
 from ..server.session import Session, StatementFailed
 from ..server.state import CONNECTING, OFF, ON, Member, ServerState
 from . import semi_sync
@@ -361,7 +362,7 @@ def guard(session: Session, server_uuid: str, *, within: float) -> None:
     :raises HaError: ``another_server``, ``server_is_writable``.
     """
     seen = session.one(
-        "SELECT @@GLOBAL.server_uuid AS server_uuid, @@GLOBAL.super_read_only AS super_read_only", within=within
+        f"SELECT @@GLOBAL.server_uuid AS server_uuid, {SUPER_READ_ONLY} AS super_read_only", within=within
     )
     if str(seen["server_uuid"]).lower() != server_uuid:
         raise HaError(

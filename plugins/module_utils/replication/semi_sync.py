@@ -98,7 +98,7 @@ def disarm(session: Session, *, applier_may_wait: bool = False, within: float) -
     :raises HaError: ``commits_wait``.
     """
     row = session.one(
-        "SELECT @@GLOBAL.super_read_only AS read_only, VARIABLE_VALUE AS waiting,"
+        f"SELECT {dialect.SUPER_READ_ONLY} AS read_only, VARIABLE_VALUE AS waiting,"
         " (SELECT COUNT(*) FROM performance_schema.replication_connection_configuration"
         " WHERE CHANNEL_NAME = '' AND HOST <> '') AS follows"
         " FROM performance_schema.global_status WHERE VARIABLE_NAME = %s",

@@ -16,6 +16,10 @@ from typing import Mapping, Optional
 
 OLDEST = (8, 0, 26)
 
+SUPER_READ_ONLY = "(@@GLOBAL.super_read_only AND @@GLOBAL.read_only)"
+"""Whether ``super_read_only`` is in force. While ``SET GLOBAL super_read_only = ON`` waits for commits the variable
+says ON already, and read_only alone still tells the truth (seen on 9.7.4)."""
+
 
 def version_tuple(version: str) -> tuple[int, ...]:
     """``"8.0.36-28-log"`` as ``(8, 0, 36)``; the empty tuple when there is no number."""

@@ -73,7 +73,7 @@ def read_state(session: Session, *, within: float) -> ServerState:
         executed=GtidSet.parse(values["gtid_executed"]),
         purged=GtidSet.parse(values["gtid_purged"]),
         read_only=_on(values["read_only"]),
-        super_read_only=_on(values["super_read_only"]),
+        super_read_only=_on(values["super_read_only"]) and _on(values["read_only"]),
         offline_mode=_on(values["offline_mode"]),
         uptime=int(values.get("uptime", 0)),
         clock=float(values["@clock"]),

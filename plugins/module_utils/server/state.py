@@ -167,6 +167,7 @@ class ServerState:
     version_comment: str = ""
     read_only: bool = False
     super_read_only: bool = False
+    """In force: see ``dialect.SUPER_READ_ONLY``."""
     offline_mode: bool = False
     uptime: int = 0
     clock: float = 0.0

@@ -34,6 +34,7 @@ from typing import Callable, Optional, Sequence
 
 from ..errors import HaError
 from . import sessions
+from .dialect import SUPER_READ_ONLY
 from .session import Login, Session
 
 LEAVE = "leave"
@@ -83,7 +84,7 @@ def decide(look: Look, budget: Budget) -> str:
     return CLOSE
 
 
-_LOOK = """SELECT @@GLOBAL.super_read_only AS super_read_only,
+_LOOK = f"""SELECT {SUPER_READ_ONLY} AS super_read_only,
     (SELECT COUNT(*) FROM performance_schema.global_variables WHERE VARIABLE_VALUE = 'ON' AND VARIABLE_NAME IN
         ('rpl_semi_sync_source_enabled', 'rpl_semi_sync_master_enabled')) AS source_enabled,
     (SELECT COALESCE(SUM(CAST(VARIABLE_VALUE AS UNSIGNED)), 0) FROM performance_schema.global_status

@@ -24,11 +24,11 @@ Output: JSON lines; `monotonic` is CLOCK_MONOTONIC of this host, `wall` is Unix 
      "addresses": {address: {"macs": [sorted, lower case], "error"}}}
     {"type": "summary", "samples", "skipped", "monotonic", "wall"}
 
-`reachable`: answered within the deadline. `writable`: applications can write there: reachable, neither read_only nor
-super_read_only, and not in offline mode, which lets in administrators alone. A fenced primary is kept so, rather than
-read-only, while commits wait on it: to become read-only it would have to release them. Everything but `reachable` is
-null when unknown. `macs` holds every answer within the deadline, so two owners are seen as two. `skipped` are
-ticks that this host was too busy to sample.
+`reachable`: answered within the deadline. `writable`: applications can write there: reachable, not read_only
+(super_read_only says ON while it still waits), and not in offline mode, which lets in administrators alone. A fenced
+primary is kept so, rather than read-only, while commits wait on it: to become read-only it would have to release them.
+Everything but `reachable` is null when unknown. `macs` holds every answer within the deadline, so two owners are seen
+as two. `skipped` are ticks that this host was too busy to sample.
 
 Exit status: 0 after SIGTERM or `duration`; 1 when it could not write or not open its sockets; 2 for a bad
 configuration.
@@ -291,7 +291,7 @@ def heard(row: tuple[Any, ...], latency: float) -> dict[str, Any]:
     read_only, super_read_only, offline = (bool(int(value)) for value in row[1:4])
     return {
         "reachable": True,
-        "writable": not (read_only or super_read_only or offline),
+        "writable": not (read_only or offline),
         "server_uuid": str(row[0]),
         "read_only": read_only,
         "super_read_only": super_read_only,

@@ -44,3 +44,11 @@ def test_blocked_is_from_block_to_term() -> None:
     report = Report("run", "planned")
     report.phases = [phase("prepare", 0, 50), phase("block", 60, 10), phase("arm", 80, 5), phase("term", 100, 25)]
     assert blocked_ms(report) == 65
+
+
+def test_what_came_before_stands_first() -> None:
+    report = Report("run", "emergency", started_at=1.0, promoted_at=1.1)
+    report.phases = [phase("observe", 5, 40)]
+    phases = Phases()
+    phases.add(report, began=1.0, ended=2.0, taking=None, first_at=1.5, more={"verdict": 136.0})
+    assert phases.last().startswith("verdict 136, observe 40")

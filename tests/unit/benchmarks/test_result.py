@@ -20,6 +20,7 @@ KEYS = {
     "worst",
     "better",
     "target",
+    "target_median",
     "met",
     "phases",
     "machine",
@@ -75,3 +76,15 @@ def test_the_table_says_whether_the_target_was_met() -> None:
     assert lines[0].split() == ["name", "unit", "runs", "median", "p90", "worst", "target", "met", "load", "steal"]
     assert lines[1].split() == ["emergency_failover", "s", "3", "0.5", "0.9", "0.9", "0.6", "no", "2.5", "1.0%"]
     assert lines[2].split() == ["price", "commits/s", "2", "95", "90", "90", "-", "-", "2.5", "1.0%"]
+
+
+def test_a_target_for_the_median_stands_before_the_other() -> None:
+    both = result(series=Series("s", (0.4, 0.5, 0.6)), target_median=0.5)
+    assert both.met is True
+    assert table([both.as_dict()]).splitlines()[1].split()[6:8] == ["0.5/0.6", "yes"]
+    assert result(series=Series("s", (0.4, 0.55, 0.6)), target_median=0.5).met is False
+
+
+def test_only_what_must_be_met_fails() -> None:
+    assert result(must=True).failed and not result().failed
+    assert not result(must=True, target=1.0).failed and not result(must=True, target=None).failed

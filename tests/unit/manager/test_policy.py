@@ -19,6 +19,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.policy i
     SWITCHOVER,
     WAITING,
     WOULD_ACT,
+    YIELDED,
     Act,
     Attempt,
     Pause,
@@ -171,7 +172,7 @@ def test_a_failure_is_tried_again_a_few_times() -> None:
 
 
 def test_who_holds_the_lock_is_left_to_it() -> None:
-    locked = attempt(FAILED, 1.0, codes=("locked",))
+    locked = attempt(YIELDED, 1.0, codes=("locked",))
     assert asked(attempts=[locked]).action == WAITING
     assert asked(attempts=[dataclasses.replace(locked, ended_at=NOW - 3.1)]).action == ACTING
     assert asked(attempts=[dataclasses.replace(locked, ended_at=NOW - 3.1)] * 20).action == ACTING
@@ -180,7 +181,7 @@ def test_who_holds_the_lock_is_left_to_it() -> None:
 
 def test_a_clock_that_was_set_back_does_not_make_it_wait_for_longer() -> None:
     assert asked(attempts=[attempt(REFUSED, -86400.0)]).action == ACTING
-    assert asked(attempts=[attempt(FAILED, -86400.0, codes=("locked",))]).action == ACTING
+    assert asked(attempts=[attempt(YIELDED, -86400.0, codes=("locked",))]).action == ACTING
 
 
 def test_a_recovery_that_runs_is_waited_for() -> None:
@@ -204,7 +205,7 @@ def test_a_dry_run_says_it_once() -> None:
     [
         ("_DEATHS", (), {"attempts": [attempt(PROMOTED, 1.0)]}),
         ("_same_incident", lambda *_a: False, {"attempts": [attempt(FAILED, 300.0, codes=("elected_lost",))]}),
-        ("_OTHERS", frozenset(), {"attempts": [attempt(FAILED, 300.0, term=1, codes=("locked",))]}),
+        ("INTERRUPTED", "", {"attempts": [attempt(FAILED, 300.0, term=1, codes=("interrupted",))]}),
     ],
 )
 def test_mutant_a_rule_that_is_broken_is_seen(

@@ -168,7 +168,7 @@ def test_a_cut_replication_is_seen_after_its_time(receivers: str) -> None:
     story.cut_replication()
     for replica in story.replicas.values():
         replica.receiver = receivers
-    assert 4.0 <= story.until(REPLICATION_CUT, 7.0) + 0.5 <= 5.5
+    assert 3.0 <= story.until(REPLICATION_CUT, 7.0) + 0.5 <= 4.5
     assert "wait" in story.verdict.reasons[0] and story.verdict.evidence["wait_sessions"] == 3
 
 
