@@ -248,7 +248,7 @@ class Run:
 
         def fenced() -> bool:
             state = self._state(name)
-            return state is None or not state.writable
+            return state is None or state.fenced or not state.writable
 
         try:
             self._until(fenced, step.within, f"{name} takes no more writes")

@@ -57,6 +57,7 @@ class Choice:
     :param fatal: whom it strikes answers nobody any more.
     :param unsure: with it promoting and refusing may both be right: it depends on what had been received when.
     :param passes: it may be healed before anybody acts.
+    :param silent: its host says nothing, so a manager that reaches too few does not know whose fault it is.
     :param ends: it has to end before a server that was promoted in spite of it can be used.
     """
 
@@ -67,13 +68,14 @@ class Choice:
     unsure: bool = False
     passes: bool = False
     ends: bool = False
+    silent: bool = False
 
 
 DEATHS = (
     Choice("mysqld_kill_no_restart", fatal=True),
-    Choice("hang", fatal=True),
-    Choice("host_gone", fatal=True),
-    Choice("isolate_all", fatal=True),
+    Choice("hang", fatal=True, silent=True),
+    Choice("host_gone", fatal=True, silent=True),
+    Choice("isolate_all", fatal=True, silent=True),
     # Read-only for the whole stop: when that takes longer than a testimony is fresh, the failover is refused.
     Choice("mysqld_stop", fatal=True, unsure=True),
 )
@@ -126,7 +128,11 @@ def draw(seed: int, name: str) -> Scenario:
     if death is not None:
         steps += [Inject(death.fault), Pause(0.0, 0.6)]
     outcome = expected(troubles, death)
-    steps += [Act(), Expect(outcome), *last]
+    due = Expect(outcome)
+    if outcome == REFUSE and death is not None and death.silent:
+        # A procedure that is called has to say no; a manager does not call it (controller_cut).
+        due = Expect(NOTHING, by_procedure=REFUSE)
+    steps += [Act(), due, *last]
     if outcome in (FAIL_OVER, EITHER):
         steps.append(Acknowledged(NEW))
     story = ", then ".join(f"{step.fault} on {step.on}" for step in steps if isinstance(step, Inject)) or "nothing"

@@ -53,6 +53,7 @@ def cluster_status(
         "heartbeat_age_s": _heartbeat_age(view, monotonic),
         "paused": dataclasses.asdict(pause) if pause else None,
         "maintenance": _maintenance(view.config, now),
+        "heard_by": view.verdict.evidence.get("heard_by"),
         "cooldown_until": cooldown(view.config.rules, attempts),
         "members": {m.name: _member(view, m.name, now, monotonic) for m in view.config.members},
         "last_recovery": last,

@@ -21,6 +21,7 @@ seconds since the epoch, durations are in seconds unless a key ends in ``_ms``; 
                                  server when it answered (the primary's own if it can be had), from then on by ours
         paused       {by, reason, at, until} or None
         maintenance  {reason, from, until} or None
+        heard_by     [names] the acknowledgers that heard the primary while it gives no answer here, or None
         cooldown_until
         members      {name: {address, zone, city, role (primary|replica|none), answer (ok|refused|timed_out|...),
                       answered_at, writable, receiver (ON|CONNECTING|OFF|""), source, lag_s, message,

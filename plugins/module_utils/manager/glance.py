@@ -94,6 +94,10 @@ def outcome_said(outcome: Any) -> str:
     return _OUTCOMES.get(str(outcome), str(outcome or "not known"))
 
 
+def _somebody_answers(cluster: Fields) -> bool:
+    return any(answers(mapping(member)) for member in mapping(cluster.get("members")).values())
+
+
 def is_maintenance(recovery: Fields) -> bool:
     """Whether this entry of the history is an operation on one member."""
     return recovery.get("trigger") == "maintenance"
@@ -142,6 +146,11 @@ def look(name: str, cluster: Fields, now: float) -> Look:
         level = ACTING
     elif verdict in _LOST:
         level = PERSON
+    elif verdict == "controller_cut" and cluster.get("heard_by") == [] and _somebody_answers(cluster):
+        level = PERSON
+        why.append(
+            "Nobody that this manager reaches hears the primary: it may be down, and too few answer to replace it."
+        )
     elif verdict != "healthy" or old or open_recovery:
         level = NOTICE
     elif is_held(cluster):

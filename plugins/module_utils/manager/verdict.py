@@ -410,6 +410,7 @@ def _silent(watched: Watched, timing: Timing, term: TermRow, name: str, silence:
     if watched.late:
         return verdict(UNKNOWN, _LATE, look_again=timing.confirm)
     heard = [n for n, m in acks.items() if _hears(m, term, timing) and m.heard_after >= mark.silent_from]
+    evidence["heard_by"] = heard
     if heard:
         return verdict(CONTROLLER_CUT, f"{', '.join(heard)} heard it meanwhile")
     if len(acks) < required:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from drills import soak
-from drills.steps import EITHER, FAIL_OVER, NOTHING, PRIMARY, REFUSE, Expect, Heal, Inject
+from drills.steps import EITHER, FAIL_OVER, MANAGER, NOTHING, PRIMARY, PROCEDURE, REFUSE, Expect, Heal, Inject
 from tests.unit.drills_matrix.conftest import found
 from tests.unit.drills_matrix.test_scenarios import problems
 
@@ -67,6 +67,19 @@ KILL, LOST, UNSURE, HARMLESS = (
 )
 def test_what_has_to_come_of_it(troubles: tuple[soak.Choice, ...], death: soak.Choice | None, wanted: str) -> None:
     assert soak.expected(troubles, death) == wanted
+
+
+def test_of_a_silent_death_that_can_not_be_proven_a_manager_says_nothing_and_a_procedure_no() -> None:
+    seen = set()
+    for seed in range(400):
+        scenario = soak.draw(seed, "x")
+        faults = [step.fault for step in scenario.steps if isinstance(step, Inject) and step.on == PRIMARY]
+        due = next(step for step in scenario.steps if isinstance(step, Expect))
+        if due.of(PROCEDURE) == REFUSE:
+            silent = bool({"hang", "host_gone", "isolate_all"} & set(faults))
+            assert due.of(MANAGER) == (NOTHING if silent else REFUSE)
+            seen.add(silent)
+    assert seen == {False, True}
 
 
 def test_the_document_names_the_violation() -> None:

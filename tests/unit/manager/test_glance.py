@@ -28,6 +28,10 @@ SEEN = {"by": "anna", "at": NOW}
         (STATES["promoted"], "notice"),
         (STATES["replication_cut"], "acting"),
         (STATES["controller_cut"], "notice"),
+        # Reached by somebody, or by nobody at all: it is the manager's own trouble.
+        (cluster(verdict="controller_cut", heard_by=["db2"]), "notice"),
+        ({**STATES["controller_cut"], "heard_by": []}, "notice"),
+        (cluster(verdict="controller_cut", heard_by=[]), "person"),
         (STATES["lagging"], "notice"),
         (STATES["unknown"], "notice"),
         (STATES["would_act"], "notice"),

@@ -111,6 +111,7 @@ def test_a_cut_between_manager_and_primary_is_never_acted_on(hearing: int) -> No
     assert not set(seen) & set(ACTED_ON)
     assert CONTROLLER_CUT in seen[:6] and seen[-1] == CONTROLLER_CUT
     assert "heard it meanwhile" in story.verdict.reasons[1]
+    assert len(story.verdict.evidence["heard_by"]) == hearing
 
 
 def test_a_manager_that_is_cut_off_from_everybody_says_so() -> None:
@@ -152,6 +153,7 @@ def test_a_primary_whose_host_says_that_it_is_down_is_dead_though_too_few_answer
     silent.tick()
     silent.hang()
     assert not set(silent.watch(20.0)) & set(DEATHS), "no answer at all may be our own cut"
+    assert silent.verdict.evidence["heard_by"] == []
 
 
 @pytest.mark.parametrize("kind", [LOGIN_FAILED, TLS_FAILED, FAILED])

@@ -446,7 +446,7 @@ def test_status_has_the_shape_that_the_face_was_promised(tmp_path: Path) -> None
         assert set(cluster) == {
             "verdict", "reasons", "since", "action", "held_by", "primary", "primary_uuid", "term", "n", "k", "paused",
             "maintenance", "cooldown_until", "members", "last_recovery", "updated_at", "semi_sync_clients",
-            "heartbeat_age_s",
+            "heartbeat_age_s", "heard_by",
         }  # fmt: skip
         members = cluster["members"]
         assert set(members["db1"]) == {
