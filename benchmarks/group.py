@@ -144,7 +144,7 @@ class Group:
     @contextmanager
     def running(self, primary: str, settings: Mapping[str, str]) -> Iterator[dict[str, str]]:
         """A new group, all of it online, its primary on that host. Yields the server UUIDs by host."""
-        first = next(server for server in self.servers if server.name == primary)
+        (first,) = [server for server in self.servers if server.name == primary]
         others = [server for server in self.servers if server != first]
         try:
             self._everywhere(lambda server: self._begin(server, settings))
