@@ -21,6 +21,9 @@ LIMITS = findings.Limits(acknowledgements=200, samples=25, largest_hole_ms=1500)
 WAKE_MS = 5000.0
 """How long a deposed primary that woke up, or is reachable again, may still seem writable. It can not acknowledge."""
 
+OUT_OF_REACH_MS = 600_000.0
+"""Longer than any run."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -123,6 +126,9 @@ def verdict(drill: Any, extra: Sequence[Any]) -> dict[str, Any]:
     return report
 
 
-def overlap_allowed(driver: str, waits_for_fence: bool) -> float:
-    """ms for which two reachable servers may be writable: none, but while a woken one is being fenced."""
+def overlap_allowed(driver: str, waits_for_fence: bool, out_of_reach: bool) -> float:
+    """ms for which two servers that somebody reaches may be writable: none, but while a woken one is being fenced, and
+    where nobody who deposes the old one can tell it. It acknowledges nothing, which is judged as everywhere."""
+    if out_of_reach:
+        return OUT_OF_REACH_MS
     return WAKE_MS if driver == MANAGER and waits_for_fence else 0.0

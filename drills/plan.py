@@ -19,6 +19,7 @@ from drills.steps import (
     Act,
     Fenced,
     Heal,
+    Inject,
     Pause,
     Scenario,
     Step,
@@ -42,6 +43,17 @@ class Plan:
     @property
     def expected(self) -> tuple[str, ...]:
         return self.scenario.expected(self.driver)
+
+    @property
+    def out_of_reach(self) -> bool:
+        """Whether nobody who could depose the primary reaches it when that is due, though others do."""
+        cut = False
+        for step in self.steps:
+            if isinstance(step, Act):
+                break
+            if isinstance(step, (Inject, Heal)) and (step.fault, step.on) == ("cut", PRIMARY):
+                cut = isinstance(step, Inject) and (cut or step.options.get("peer") == CONTROL)
+        return cut
 
     def parts(self, primary: str, replicas: Sequence[str]) -> Mapping[str, str]:
         """Which host plays which part.

@@ -300,7 +300,7 @@ class Run:
             judge.LIMITS.acknowledgements,
             judge.LIMITS.samples,
             judge.LIMITS.largest_hole_ms,
-            judge.overlap_allowed(self._driver.name, waits),
+            judge.overlap_allowed(self._driver.name, waits, self._plan.out_of_reach),
         )
         drill = findings.Drill(document, self._checked(returned), samples, limits)
         extra = [

@@ -162,6 +162,7 @@ def test_an_invariant_of_the_single_drill_fails_it_as_well() -> None:
 
 
 def test_only_a_woken_primary_may_seem_writable_for_a_while() -> None:
-    assert judge.overlap_allowed(PROCEDURE, True) == 0
-    assert judge.overlap_allowed(MANAGER, False) == 0
-    assert judge.overlap_allowed(MANAGER, True) == judge.WAKE_MS
+    assert judge.overlap_allowed(PROCEDURE, True, False) == 0
+    assert judge.overlap_allowed(MANAGER, False, False) == 0
+    assert judge.overlap_allowed(MANAGER, True, False) == judge.WAKE_MS
+    assert judge.overlap_allowed(MANAGER, False, True) == judge.OUT_OF_REACH_MS

@@ -11,7 +11,21 @@ from hypothesis import strategies as some
 
 from drills import plan
 from drills.scenarios import BY_NAME, EMERGENCY_POINTS, SCENARIOS
-from drills.steps import MANAGER, PRIMARY, PROCEDURE, REPLICA_1, REPLICA_2, Act, Fenced, Pause
+from drills.steps import (
+    CONTROL,
+    MANAGER,
+    PRIMARY,
+    PROCEDURE,
+    REPLICA_1,
+    REPLICA_2,
+    Act,
+    Fenced,
+    Heal,
+    Inject,
+    Pause,
+    Scenario,
+    Step,
+)
 
 
 @given(some.integers(0, 2**32), some.sampled_from(SCENARIOS))
@@ -76,3 +90,22 @@ def test_seeds_of_runs_hang_on_their_names_alone() -> None:
     assert plan.seed_of(1, "primary_crash", 0) == plan.seed_of(1, "primary_crash", 0)
     seeds = {plan.seed_of(session, name, number) for session in (1, 2) for name in BY_NAME for number in (0, 1)}
     assert len(seeds) == 4 * len(BY_NAME)
+
+
+FROM_CONTROL = Inject("cut", options={"peer": CONTROL})
+
+
+@pytest.mark.parametrize(
+    ("steps", "out_of_reach"),
+    [
+        ((Inject("hang"),), False),
+        ((Inject("cut", options={"peer": REPLICA_1}),), False),
+        ((FROM_CONTROL,), True),
+        ((FROM_CONTROL, Inject("cut", options={"peer": REPLICA_1})), True),
+        ((FROM_CONTROL, Heal("cut")), False),
+        ((FROM_CONTROL, Heal("hang")), True),
+    ],
+)
+def test_whether_who_acts_can_reach_the_primary(steps: tuple[Step, ...], out_of_reach: bool) -> None:
+    scenario = Scenario("x", 0, "x", (*steps, Act(), Heal("cut"), FROM_CONTROL))
+    assert plan.draw(scenario, 1, driver=MANAGER).out_of_reach is out_of_reach
