@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence, Union
 
 from ..failover import plan
+from ..failover.plan import Request, Start
 from ..refusal import Refusal
 from ..server.state import CONNECTING, ON, REFUSED, NoAnswer, Observation
 from ..topology import durability
@@ -166,16 +167,28 @@ def without_primary(observation: Observation, primary: str, primary_uuid: str) -
     return dataclasses.replace(observation, answers=answers)
 
 
+def _may_end(config: ClusterConfig, request: Request, start: Start, then: Observation) -> Union[Start, Refusal]:
+    """Whether enough would be left to acknowledge behind whichever of them is elected."""
+    elected, *following = start.acknowledgers
+    uuids = {name: state.server_uuid for name, state in then.states.items()}
+    term = plan.next_term(
+        start, elected, uuids[elected], following, config.candidates, uuids, request, proof="", run_id=""
+    )
+    return term if isinstance(term, Refusal) else start
+
+
 def explain(view: View, observation: Observation, held_by: Sequence[str]) -> dict[str, Any]:
     """``desk.explain()``, from a fresh observation and the verdict of the last tick."""
     now = diagnose(observation, acknowledgement=view.config.acknowledgement)
     then = without_primary(observation, now.primary or "", now.primary_uuid)
     request = request_for(view.config, Cause())
     decided = plan.may_start(request, then, diagnose(then, acknowledgement=view.config.acknowledgement))
+    if isinstance(decided, Start):
+        decided = _may_end(view.config, request, decided, then)
     refused = isinstance(decided, Refusal)
-    sentences = plan.sentences(decided, then) if isinstance(decided, plan.Start) else []
+    sentences = plan.sentences(decided, then) if isinstance(decided, Start) else []
     if refused:
-        would = "nothing would be promoted: it could not be proven that nothing acknowledged is lost"
+        would = "nothing would be promoted"
     elif held_by:
         would = "nothing would be done by itself: " + "; ".join(held_by)
     else:

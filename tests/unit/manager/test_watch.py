@@ -476,6 +476,11 @@ def test_explaining_is_asking_what_if() -> None:
     assert found["would"] == "one of the acknowledgers would be promoted"
     assert found["plan"] and not found["obstacles"] and found["durability"]
     assert "paused" in board.explain(view, healthy, ("paused by ann",))["would"]
+    alone = situations.healthy(situations.term(2, 1))
+    left = board.explain(
+        dataclasses.replace(view, config=dataclasses.replace(config, members=alone.members)), alone, ()
+    )
+    assert [o["code"] for o in left["obstacles"]] == ["too_few_acknowledgers_left"] and not left["plan"]
     broken = situations.replaced(healthy, situations.no_answer(3))
     refused = board.explain(view, broken, ())
     assert refused["would"].startswith("nothing would be promoted") and not refused["plan"]
