@@ -37,7 +37,7 @@ def test_each_quantity_is_beside_its_own_threshold() -> None:
         "silence_gaps": 1.85,
         "heartbeat_counted": 2.0,
         "heartbeat_gaps": 2.0,
-        "heartbeat_gaps_cut": 4.0,
+        "heartbeat_gaps_cut": 3.0,
         "lateness": 0.25,
         "answers": 0.4,
     }
