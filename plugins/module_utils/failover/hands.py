@@ -31,8 +31,9 @@ FREEZE_SECONDS = 8.0
 CONNECT_SECONDS = 5.0
 """For a receiver to connect: a first attempt may fail, and the next one comes a second later (connect_retry)."""
 
-SILENT_SECONDS = 0.25
-"""For the answer of a server that a watcher has seen give none: it is asked once more, and not waited for."""
+SILENT_SECONDS = 0.1
+"""For the answer of a server that a watcher has seen give none for seconds: it is asked once more, and not waited for.
+One that lives answers in a third of that."""
 
 _TIMED_OUT_LOCK = 1205
 
