@@ -99,7 +99,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         (
             Inject("replication_cut"),
             Act(),
-            # The procedure alone never deposes a primary that answers it: clients have to be ended first.
+            # Called without ``Request.cut`` it deposes no primary that answers it; a manager has seen the cut.
             Expect(FAIL_OVER, by_procedure=REFUSE),
         ),
         gate=True,

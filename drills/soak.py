@@ -76,8 +76,7 @@ DEATHS = (
     Choice("hang", fatal=True, silent=True),
     Choice("host_gone", fatal=True, silent=True),
     Choice("isolate_all", fatal=True, silent=True),
-    # Read-only for the whole stop: when that takes longer than a testimony is fresh, the failover is refused.
-    Choice("mysqld_stop", fatal=True, unsure=True),
+    Choice("mysqld_stop", fatal=True),
 )
 TROUBLES = (
     Choice("mysqld_kill_no_restart", REPLICAS, fatal=True),

@@ -137,10 +137,8 @@ class Journal:
 
         A refused run goes back on all that it did, but who testified may have forgotten it since.
         """
-        for name in self._others():
-            told = [r for r in _read(os.path.join(self.directory, name)) if r["what"] == TESTIMONY]
-            return told[-1] if told else None
-        return None
+        records = [r for name in self._others()[:1] for r in _read(os.path.join(self.directory, name))]
+        return next((r for r in reversed(records) if r["what"] == TESTIMONY), None)
 
     def _others(self) -> list[str]:
         """The journals of the other runs on this cluster, newest first."""

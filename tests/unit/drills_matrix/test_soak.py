@@ -59,7 +59,7 @@ KILL, LOST, UNSURE, HARMLESS = (
         ((UNSURE,), KILL, EITHER),
         ((LOST,), KILL, REFUSE),
         ((LOST, UNSURE), KILL, REFUSE),
-        ((), soak.DEATHS[-1], EITHER),
+        ((), soak.Choice("mysqld_stop", fatal=True), FAIL_OVER),
         ((LOST,), None, NOTHING),
         ((UNSURE,), None, NOTHING),
         ((soak.Choice("replication_cut", unsure=True),), None, EITHER),
