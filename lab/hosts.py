@@ -178,7 +178,11 @@ def _mtu() -> int:
 
 
 def up(client: DockerClient, config: Config, write_inventory: Callable[[Addresses, list[str]], None]) -> None:
-    """Bring every host up; what runs already is left alone."""
+    """Bring every host up; what runs already is left alone, unless nobody can log in to it any more."""
+    if not config.ssh_key.exists() and containers(client, config):
+        # A checkout that was removed, and made again at the same path, without `make lab-down`.
+        say("hosts of this lab are left over from before, and the key to them is gone: they are made anew")
+        down(client, config)
     public_key = keys.ensure(config)
     image_name = image.ensure(client, config)
     net = ensure_network(client, config)
@@ -289,11 +293,15 @@ def wait_ready(client: DockerClient, config: Config, host: str, where: Addresses
         say(f"{host} is up, but not all of it: {' '.join(failed.split())}")
     login = [*ssh_command(config, str(where.host(host))), "-o", "ConnectTimeout=3", "true"]
 
+    said = ""
+
     def lets_in() -> bool:
-        done = subprocess.run(login, check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=30)
+        nonlocal said
+        done = subprocess.run(login, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30)
+        said = " | ".join(done.stderr.split("\n")[-3:]).strip(" |")
         return done.returncode == 0
 
-    wait_until(lets_in, deadline=30, what=f"SSH to {host}", hint=f"try: {' '.join(login)}")
+    wait_until(lets_in, deadline=30, what=f"SSH to {host}", hint=lambda: f"{said}; try: {' '.join(login)}")
 
 
 def status(client: DockerClient, config: Config) -> list[HostStatus]:

@@ -43,10 +43,12 @@ def apt_install(packages: Sequence[str]) -> None:
     run(command, timeout=600, hint=hint, env=quiet)
 
 
-def wait_until(condition: Callable[[], bool], *, deadline: float, what: str, hint: str, every: float = 0.2) -> None:
-    """Poll until the condition holds; after `deadline` seconds raise."""
+def wait_until(
+    condition: Callable[[], bool], *, deadline: float, what: str, hint: str | Callable[[], str], every: float = 0.2
+) -> None:
+    """Poll until the condition holds; after `deadline` seconds raise, with the hint as it is then."""
     end = time.monotonic() + deadline
     while not condition():
         if time.monotonic() >= end:
-            raise LabError(f"{what}: not within {deadline:.0f} s; {hint}")
+            raise LabError(f"{what}: not within {deadline:.0f} s; {hint if isinstance(hint, str) else hint()}")
         time.sleep(every)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from ipaddress import IPv4Network
@@ -311,3 +312,21 @@ def test_a_host_can_miss_announcements_and_hears_them_again(lab: faults.Lab) -> 
     assert " 0% packet loss" in target.run("ping", "-c", "1", "-W", "2", str(lab.where.host("control1"))), "only those"
     faults.heal(lab, "app1", "announcement_lost")
     assert faults.ANNOUNCEMENT_TABLE not in target.run("nft", "list", "tables", "netdev")
+
+
+@pytest.mark.lab
+def test_hosts_left_over_by_a_checkout_that_is_gone_are_made_anew(lab: faults.Lab, tmp_path: Path) -> None:
+    """Seen in continuous integration: the same path, a new clone, the old hosts, and a key that they did not know."""
+    conf = config.load({"LAB_NAME": f"{lab.config.name}-left", "LAB_DB_HOSTS": "1", "LAB_DISK": "volume"}, tmp_path)
+
+    def up() -> set[str]:
+        hosts.up(lab.client, conf, lambda _where, _names: None)
+        return {str(host.id) for host in hosts.containers(lab.client, conf)}
+
+    try:
+        first = up()
+        assert up() == first
+        shutil.rmtree(conf.state)
+        assert up().isdisjoint(first)
+    finally:
+        hosts.down(lab.client, conf)
