@@ -233,7 +233,7 @@ next_step:
 """
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils import ansible as glue
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.rejoin.clone import CloneLogin
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.clone.copy import CloneLogin
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.converge import converge, text
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.procedure import Means
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.situation import Wish

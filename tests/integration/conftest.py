@@ -19,7 +19,7 @@ for _path in (str(_ROOT / "build" / "collections"), str(Path(__file__).parent)):
         sys.path.insert(0, _path)
 
 import scratch  # noqa: E402
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.rejoin.clone import CloneLogin  # noqa: E402
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.clone.copy import CloneLogin  # noqa: E402
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.converge import (  # noqa: E402
     Report,
     converge,

@@ -52,7 +52,7 @@ PURE = (
 )
 # What is used of these is pure in itself and lives in a file that is not.
 PURE_BUT_FOR = {
-    ("replication/plan.py", "rejoin/clone.py"): "choose_donor",
+    ("replication/plan.py", "clone/copy.py"): "choose_donor",
     ("replication/situation.py", "server/accounts.py"): "replication_user",
 }
 # The clock, chance, the network, files and other processes: for a decider they are arguments.
@@ -92,7 +92,7 @@ MAY_SLEEP = {
     ("plugins/module_utils/server/local.py", "_connect"): "a server that starts",
     ("plugins/module_utils/server/local.py", "resume"): "a server whose replication comes back",
     ("plugins/module_utils/server/stop_guard.py", "guard"): "handed in, so that tests do not wait",
-    ("plugins/module_utils/rejoin/clone.py", "_back"): "a server that starts again after it was cloned",
+    ("plugins/module_utils/clone/copy.py", "_back"): "a server that starts again after it was cloned",
     ("plugins/module_utils/replication/repoint.py", "_until"): "threads of a replica start and stop by themselves",
     ("plugins/module_utils/replication/procedure.py", "wait"): "a replica that receives",
     ("plugins/module_utils/replication/procedure.py", "_until"): "a connection that comes up",

@@ -16,7 +16,7 @@ import enum
 import struct
 import uuid as uuids
 import zlib
-from typing import Optional, Union
+from typing import Mapping, Optional, Union
 
 from ..errors import HaError
 from ..gtid import GtidSet, Interval, Origin
@@ -450,12 +450,16 @@ def decode_gtid_set(data: bytes) -> GtidSet:
 
 @dataclasses.dataclass(frozen=True)
 class Query:
-    """A statement. ``text`` may be cut off when the body was."""
+    """A statement. ``text`` may be cut off when the body was.
+
+    :param xid: the number under which the storage engine prepared an atomic DDL statement; None when it did not.
+    """
 
     thread_id: int
     error_code: int
     schema: str
     text: str
+    xid: Optional[int] = None
 
 
 def decode_query(body: bytes, format_: FormatDescription) -> Query:
@@ -467,10 +471,45 @@ def decode_query(body: bytes, format_: FormatDescription) -> Query:
     error_code = field.unsigned(2)
     variables = field.unsigned(2)
     field.take(max(0, format_.post_header_length(Kind.QUERY) - field.position))
-    field.take(variables)
+    xid = _ddl_xid(Cursor(field.take(variables), "status variables of a QUERY event"))
     schema = field.take(schema_length).decode("utf-8", "backslashreplace")
     field.take(1)
-    return Query(thread_id, error_code, schema, field.take(field.left).decode("utf-8", "backslashreplace"))
+    return Query(thread_id, error_code, schema, field.take(field.left).decode("utf-8", "backslashreplace"), xid)
+
+
+# What follows the code of each status variable: a number of bytes. (MySQL source, statement_events.h)
+_STATUS_LENGTHS: Mapping[int, int] = dict(
+    ((0, 4), (1, 8), (3, 4), (4, 6), (7, 2), (8, 2), (9, 8), (10, 4), (13, 3), (14, 8), (15, 8), (16, 1), (18, 2), (19, 1))
+    + ((20, 1),)
+)
+_STATUS_CATALOG, _STATUS_INVOKER, _STATUS_DATABASES, _STATUS_DDL_XID = 2, 11, 12, 17
+_STATUS_TEXTS = frozenset({5, 6})
+_TOO_MANY_DATABASES = 254
+
+
+def _ddl_xid(field: Cursor) -> Optional[int]:
+    """Variables stand in no fixed order, and only their code tells their length: an unknown one ends the reading."""
+    while field.left:
+        code = field.unsigned(1)
+        if code == _STATUS_DDL_XID:
+            return field.unsigned(8)
+        if code in _STATUS_LENGTHS:
+            field.take(_STATUS_LENGTHS[code])
+        elif code in _STATUS_TEXTS:
+            field.take(field.unsigned(1))
+        elif code == _STATUS_CATALOG:
+            field.take(field.unsigned(1) + 1)
+        elif code == _STATUS_INVOKER:
+            field.take(field.unsigned(1))
+            field.take(field.unsigned(1))
+        elif code == _STATUS_DATABASES:
+            count = field.unsigned(1)
+            for _number in range(0 if count == _TOO_MANY_DATABASES else count):
+                while field.take(1) != b"\0":
+                    pass
+        else:
+            return None
+    return None
 
 
 def statement_verb(text: str) -> str:

@@ -251,13 +251,15 @@ class BinlogFile:
             body_length = len(event)
         return Event(offset, end, header, body, body_length)
 
-    def _walk(self) -> Generator[Event, Optional[int], None]:
+    def _walk(self, begin: int = 0) -> Generator[Event, Optional[int], None]:
         """Every event from the first, until the file ends; an offset that is sent in is where to go on.
 
+        :param begin: of the first event; 0 for the file's first one. Elsewhere the format must be known.
         :raises _Stop: it does not end at the end of an event.
         """
-        offset = len(MAGIC)
-        self._format = None
+        offset = begin or len(MAGIC)
+        if not begin:
+            self._format = None
         if self._size < offset:
             raise _Stop(0, f"{self._size} bytes of the file's first four")
         while offset < self._size or self._format is None:
@@ -302,19 +304,47 @@ class BinlogFile:
 
     # Transactions
 
-    def transactions(self, wanted: Optional[GtidSet] = None) -> Iterator[Transaction]:
+    def transaction_after(self, offset: int) -> Optional[tuple[int, Optional[events.Gtid]]]:
+        """The first transaction that begins at ``offset`` or after it, wherever that lies, and its GTID.
+
+        Its GTID event is whole, its checksum is right, and it says itself where it lies; bytes of a row that look like
+        one do not. Only in a binary log, where the prelude has been read: in a relay log events name other places.
+        """
+        base = offset
+        self._stream.seek(base)
+        buffer = b""
+        while True:
+            piece = self._read(_PIECE)
+            buffer += piece
+            for match in _HEADER_AFTER.finditer(buffer):
+                start = match.start() - 4
+                if start >= 0 and self._good_event_in(buffer, start, base + start):
+                    header = Header(*events._HEADER.unpack(buffer[start : start + HEADER_LENGTH]))
+                    end = base + start + header.length
+                    if header.kind in GTID_KINDS and header.end_log_pos == end & 0xFFFFFFFF:
+                        body = buffer[start + HEADER_LENGTH : start + header.length]
+                        return base + start, _decode_begin(Event(base + start, end, header, body, len(body))).gtid
+            if not piece:
+                return None
+            kept = min(len(buffer), _LARGEST_GTID_EVENT + HEADER_LENGTH)
+            base += len(buffer) - kept
+            buffer = buffer[-kept:]
+
+    def transactions(self, wanted: Optional[GtidSet] = None, *, begin: int = 0) -> Iterator[Transaction]:
         """The file's transactions in order, incomplete ones too (``complete`` is False).
+
+        :param begin: where to begin, at an event that begins a transaction; the prelude must have been read.
 
         :param wanted: skip the others by the length that their GTID event tells, without reading them (and so without
             checking their checksums). Much faster on a large file.
         """
         self._ending = None
         building: Optional[Building] = None
-        whole = min(len(MAGIC), self._size)
-        if self._size < len(MAGIC):
+        whole = begin or len(MAGIC)
+        if self._size < whole:
             whole = 0
         closed = False
-        walk = self._walk()
+        walk = self._walk(begin)
         is_wanted = membership(wanted) if wanted is not None else None
         skip: Optional[int] = None
         offset = whole

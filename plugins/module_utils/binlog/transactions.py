@@ -47,6 +47,8 @@ class Transaction:
     :param ends: ``xid``, ``commit``, ``rollback``, ``query`` (one statement), ``xa_prepare``, ``xa_commit``,
         ``xa_commit_one_phase``, ``xa_rollback``, ``payload`` (compressed and not looked into), ``incident``, or empty
         when it is not complete.
+    :param xid: the number, or for XA the name, under which the storage engine prepared it; empty when it did not, and
+        then it cannot be rolled back by crash recovery.
     :param compression: ``zstd``, ``none`` or empty (not a payload).
     :param contents_known: False when it is compressed and this Python cannot decompress it: ``tables``,
         ``statements`` and ``ends`` do not tell the contents then.
@@ -168,6 +170,7 @@ class Building:
             self._ends = "rollback"
         elif not self._in_block:
             self._ends = "xa_commit" if verb == "XA COMMIT" else "query"
+            self._xid = "" if query.xid is None else str(query.xid)
         if verb in ("SAVEPOINT", "ROLLBACK TO", "XA END", "COMMIT", "ROLLBACK") or self._ends in ("commit", "rollback"):
             return
         if verb in ("XA COMMIT", "XA ROLLBACK"):

@@ -23,7 +23,7 @@ from typing import Callable, Iterable, Optional, Union
 
 from ..errors import defect
 from ..refusal import Reason, Refusal
-from ..rejoin.clone import choose_donor
+from ..clone.copy import choose_donor
 from ..server.settings import MAXIMUM_TIMEOUT_MS
 from ..server.state import CONNECTING, OFF, ON, Member, ServerState, TermRow
 from . import refusals, steps

@@ -12,7 +12,7 @@ from typing import Any, Callable, Optional
 
 from ..errors import HaError
 from ..gtid import GtidSet
-from ..rejoin.clone import CloneLogin, clone
+from ..clone.copy import CloneLogin, clone
 from ..server import schema
 from ..server.dialect import SUPER_READ_ONLY
 from ..server.session import Row, Session

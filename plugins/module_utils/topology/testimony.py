@@ -55,7 +55,7 @@ def judge(
     beat = next((b for b in elected.heartbeats if b.server_uuid == term.primary_uuid), None)
     if beat is None:
         return Testimony(False, ("semi_sync_unobserved",))
-    reasons = list(_degraded(term, beat))
+    reasons = list(degraded(term, beat))
     heard = [
         s
         for s in witnesses
@@ -81,8 +81,8 @@ def judge(
     return Testimony(not reasons, tuple(reasons), beat, uuid, round(gap_primary, 3), round(gap_replica, 3))
 
 
-def _degraded(term: TermRow, beat: Heartbeat) -> Sequence[str]:
-    """What the row itself says against semi-sync."""
+def degraded(term: TermRow, beat: Heartbeat) -> Sequence[str]:
+    """What the row itself says against semi-sync: codes; none when it says nothing."""
     reasons = []
     if beat.term != term.term:
         reasons.append("semi_sync_testimony_of_another_term")
