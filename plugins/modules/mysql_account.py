@@ -35,7 +35,7 @@ options:
       - What the account is for, which decides its grants. The notes say what each grant is needed for.
     type: str
     required: true
-    choices: [admin, manager, monitor, keeper, clone, replication, drill]
+    choices: [admin, manager, monitor, reconcile, keeper, clone, replication, drill]
   password:
     description:
       - The password. Whether an existing account has it is found out by logging in with it.
@@ -111,6 +111,10 @@ notes:
     as such an account, and SYSTEM_VARIABLES_ADMIN includes the variables of a session, C(sql_log_bin) too."
   - "V(monitor): PROCESS and REPLICATION CLIENT with SELECT on C(performance_schema) and C(lossless_ha) read the
     state; SERVICE_CONNECTION_ADMIN opens the admin port, which answers when all other connections are taken."
+  - "V(reconcile): SELECT on everything reads the rows that two servers are compared by, whatever table they are in, and
+    the definitions of tables; SHOW VIEW those of views; SERVICE_CONNECTION_ADMIN opens the admin port. It can change
+    nothing and end nobody's session. But it reads every application's rows, and in C(mysql) the hashes of passwords:
+    guard its password like those rows."
   - "V(keeper): INSERT and UPDATE on C(lossless_ha.heartbeat) with SELECT on C(lossless_ha) write the heartbeat;
     REPLICATION CLIENT with SELECT on C(performance_schema) reads the state, who is connected, and what the peers'
     receivers do; SERVICE_CONNECTION_ADMIN opens the admin port; CONNECTION_ADMIN keeps it connected under
@@ -182,7 +186,7 @@ SPEC: dict[str, Any] = {
     "duty": {
         "type": "str",
         "required": True,
-        "choices": ["admin", "manager", "monitor", "keeper", "clone", "replication", "drill"],
+        "choices": ["admin", "manager", "monitor", "reconcile", "keeper", "clone", "replication", "drill"],
     },
     "password": {"type": "str", "no_log": True},
     "require_tls": {"type": "bool", "default": True},

@@ -52,7 +52,10 @@ _OPTIONAL: Mapping[str, tuple[Kind, Any]] = {
     "statement_deadline": (NUMBER, 0.5),
     "heartbeat_deadline": (NUMBER, 30.0),
     "self_fence": (bool, True),
-    "spared_users": (list, ["lossless_admin", "lossless_manager", "lossless_monitor", "lossless_clone"]),
+    "spared_users": (
+        list,
+        ["lossless_admin", "lossless_manager", "lossless_monitor", "lossless_reconcile", "lossless_clone"],
+    ),
     "replication_user_prefix": (str, "lossless_repl_"),
     **{name: (NUMBER, default) for name, default in _TIMING.items()},
 }

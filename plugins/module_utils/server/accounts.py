@@ -23,8 +23,8 @@ Grant = tuple[str, str]
 """(privileges, object), for example ("SELECT", "performance_schema.*")"""
 
 ADMIN, MONITOR, KEEPER, CLONE, REPLICATION = "admin", "monitor", "keeper", "clone", "replication"
-MANAGER, DRILL = "manager", "drill"
-DUTIES = (ADMIN, MANAGER, MONITOR, KEEPER, CLONE, REPLICATION, DRILL)
+MANAGER, RECONCILE, DRILL = "manager", "reconcile", "drill"
+DUTIES = (ADMIN, MANAGER, MONITOR, RECONCILE, KEEPER, CLONE, REPLICATION, DRILL)
 
 SET_DEFINER = "{set definer}"
 """Stands for the privilege that ``Dialect.set_definer_privilege`` names."""
@@ -59,6 +59,7 @@ _GRANTS: dict[str, tuple[Grant, ...]] = {
         ("SELECT", "performance_schema.*"),
         ("SELECT", f"{SCHEMA}.*"),
     ),
+    RECONCILE: (("SELECT, SHOW VIEW, SERVICE_CONNECTION_ADMIN", "*.*"),),
     KEEPER: (
         ("REPLICATION CLIENT, SERVICE_CONNECTION_ADMIN, CONNECTION_ADMIN, SYSTEM_VARIABLES_ADMIN", "*.*"),
         ("SELECT", "performance_schema.*"),

@@ -93,6 +93,7 @@ def test_who_is_spared_and_how_peers_are_asked() -> None:
         "lossless_keeper",
         "lossless_manager",
         "lossless_monitor",
+        "lossless_reconcile",
     }
 
 

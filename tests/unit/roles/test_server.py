@@ -235,7 +235,8 @@ def test_the_certificates_of_clients_are_checked_for_the_virtual_address() -> No
 
 
 def test_every_server_has_an_account_for_every_duty_and_replica() -> None:
-    prefix = {f"server_{d}_user": f"lossless_{d}" for d in ("admin", "manager", "monitor", "keeper", "clone")}
+    duties = ("admin", "manager", "monitor", "reconcile", "keeper", "clone")
+    prefix = {f"server_{d}_user": f"lossless_{d}" for d in duties}
     found = yaml.safe_load(
         environment()
         .from_string(variables()["__server_accounts"])
@@ -245,6 +246,7 @@ def test_every_server_has_an_account_for_every_duty_and_replica() -> None:
         "lossless_admin:admin",
         "lossless_manager:manager",
         "lossless_monitor:monitor",
+        "lossless_reconcile:reconcile",
         "lossless_keeper:keeper",
         "lossless_clone:clone",
         "lossless_repl_1:replication",
