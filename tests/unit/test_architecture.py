@@ -28,12 +28,29 @@ ROOMS: dict[str, frozenset[str]] = {
     "binlog": frozenset({"ground"}),
     "config_file": frozenset({"ground"}),
     "durable_file": frozenset(),
+    "fault_points": frozenset(),
     "keeper": frozenset({"ground", "server", "topology", "config_file"}),
-    "rejoin": frozenset({"ground", "server", "topology", "binlog"}),
-    "replication": frozenset({"ground", "server", "topology", "binlog", "rejoin"}),
-    "failover": frozenset({"ground", "server", "topology", "binlog", "rejoin", "replication", "durable_file"}),
+    "clone": frozenset({"ground", "server", "topology"}),
+    "replication": frozenset({"ground", "server", "topology", "binlog", "clone"}),
+    "rejoin": frozenset(
+        {
+            "ground",
+            "server",
+            "topology",
+            "binlog",
+            "clone",
+            "replication",
+            "config_file",
+            "durable_file",
+            "fault_points",
+        }
+    ),
+    "failover": frozenset(
+        {"ground", "server", "topology", "binlog", "clone", "replication", "durable_file", "fault_points"}
+    ),
     "manager": frozenset(
-        {"ground", "server", "topology", "binlog", "rejoin", "replication", "failover", "config_file", "durable_file"}
+        {"ground", "server", "topology", "binlog", "clone", "replication", "failover", "config_file", "durable_file"}
+        | {"fault_points"}
     ),
 }
 
@@ -44,6 +61,8 @@ PURE = (
     "failover/plan.py",
     "keeper/lease.py",
     "keeper/fence.py",
+    "rejoin/plan.py",
+    "rejoin/verdict.py",
     *(
         f"manager/{name}.py"
         for name in ("sample", "verdict", "policy", "packets", "glance", "page", "page_style", "terminal", "metrics")
@@ -52,6 +71,8 @@ PURE = (
 )
 # What is used of these is pure in itself and lives in a file that is not.
 PURE_BUT_FOR = {
+    ("rejoin/plan.py", "binlog/tail.py"): "Tail",
+    ("rejoin/plan.py", "binlog/transactions.py"): "Transaction",
     ("replication/plan.py", "clone/copy.py"): "choose_donor",
     ("replication/situation.py", "server/accounts.py"): "replication_user",
 }
@@ -93,6 +114,7 @@ MAY_SLEEP = {
     ("plugins/module_utils/server/local.py", "resume"): "a server whose replication comes back",
     ("plugins/module_utils/server/stop_guard.py", "guard"): "handed in, so that tests do not wait",
     ("plugins/module_utils/clone/copy.py", "_back"): "a server that starts again after it was cloned",
+    ("plugins/module_utils/rejoin/peers.py", "ask"): "handed in, so that tests do not wait",
     ("plugins/module_utils/replication/repoint.py", "_until"): "threads of a replica start and stop by themselves",
     ("plugins/module_utils/replication/procedure.py", "wait"): "a replica that receives",
     ("plugins/module_utils/replication/procedure.py", "_until"): "a connection that comes up",

@@ -479,7 +479,22 @@ def decode_query(body: bytes, format_: FormatDescription) -> Query:
 
 # What follows the code of each status variable: a number of bytes. (MySQL source, statement_events.h)
 _STATUS_LENGTHS: Mapping[int, int] = dict(
-    ((0, 4), (1, 8), (3, 4), (4, 6), (7, 2), (8, 2), (9, 8), (10, 4), (13, 3), (14, 8), (15, 8), (16, 1), (18, 2), (19, 1))
+    (
+        (0, 4),
+        (1, 8),
+        (3, 4),
+        (4, 6),
+        (7, 2),
+        (8, 2),
+        (9, 8),
+        (10, 4),
+        (13, 3),
+        (14, 8),
+        (15, 8),
+        (16, 1),
+        (18, 2),
+        (19, 1),
+    )
     + ((20, 1),)
 )
 _STATUS_CATALOG, _STATUS_INVOKER, _STATUS_DATABASES, _STATUS_DDL_XID = 2, 11, 12, 17

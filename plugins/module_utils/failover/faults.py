@@ -1,16 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Named fault points: where a drill may kill the acting process. Inert unless asked for by the environment.
-
-``LOSSLESS_MYSQL_HA_FAULT=freeze:after`` kills the process with SIGKILL at that point: no clean-up runs, as with a
-power loss of the control host.
-"""
+"""The fault points of a failover: before and after each of its phases (``fault_points.py``)."""
 
 from __future__ import annotations
 
-import os
-import signal
-
-VARIABLE = "LOSSLESS_MYSQL_HA_FAULT"
+from ..fault_points import VARIABLE, reach
 
 PHASES = (
     "observe",
@@ -32,8 +25,4 @@ PHASES = (
 )
 POINTS = tuple(f"{phase}:{moment}" for phase in PHASES for moment in ("before", "after"))
 
-
-def reach(point: str) -> None:
-    """Die here if this point was asked for."""
-    if os.environ.get(VARIABLE) == point:
-        os.kill(os.getpid(), signal.SIGKILL)
+__all__ = ["PHASES", "POINTS", "VARIABLE", "reach"]

@@ -19,7 +19,8 @@ PATH = "/etc/lossless-mysql-ha/rejoin.json"
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """``name``: this server among ``members``. ``login``: at its peers. ``socket``: of this server, for its root.
+    """``name``: this server among ``members``. ``login``: reads at its peers. ``keeper``: writes down there how it came
+    back. ``socket``: of this server, for its ``root``.
 
     ``password``: of the replicas' accounts, whose names are ``prefix`` and their server_id.
     """
@@ -28,6 +29,7 @@ class Config:
     name: str
     members: tuple[Member, ...]
     login: Login
+    keeper: Login
     socket: str
     root: str
     prefix: str
@@ -52,6 +54,8 @@ _REQUIRED: Mapping[str, Kind] = {
     "members": list,
     "user": str,
     "password": str,
+    "keeper_user": str,
+    "keeper_password": str,
     "replication_user_prefix": str,
     "replication_password": str,
     "data_directory": str,
@@ -102,6 +106,7 @@ def parse(text: str, path: str = PATH) -> Config:
         name=values["name"],
         members=tuple(members),
         login=Login(values["user"], values["password"], ca=values["ca"]),
+        keeper=Login(values["keeper_user"], values["keeper_password"], ca=values["ca"]),
         socket=values["unix_socket"],
         root=values["root"],
         prefix=values["replication_user_prefix"],
@@ -112,5 +117,3 @@ def parse(text: str, path: str = PATH) -> Config:
         records=values["record_directory"],
         patience=Patience(float(values["patience"]), float(values["settle"])),
     )
-
-

@@ -26,9 +26,10 @@ from typing import Callable, Optional, Sequence
 
 from ..binlog.archive import server_uuid
 from ..errors import HaError
+from ..fault_points import reach
 from ..refusal import Refusal
 from ..topology.observe import Members
-from . import config, faults, peers, remains, rewind
+from . import config, peers, remains, rewind
 from .config import Config
 from .plan import Nothing, Rewind, plan_rewind
 from .verdict import Replica, StillPrimary, Unknown
@@ -91,7 +92,7 @@ def _go(way: object, given: Config, own: str, say: Say, *, now: float, host: str
         say(f"start, harmless. {way.reasons[0].next_step}")
     elif isinstance(way, Rewind):
         say(f"surplus: {way.surplus} ({len(way.surplus)} transactions that nobody was told OK for)")
-        done = rewind.rewind(way, own, given.place, given.evidence(host), now=now, reach=faults.reach)
+        done = rewind.rewind(way, own, given.place, given.evidence(host), now=now, reach=reach)
         say(f"archived in {done.archive}; {done.size - done.offset} bytes kept in {done.kept}")
         say(f"{done.file} cut at {done.offset}: crash recovery rolls them back; start")
 

@@ -64,5 +64,3 @@ def successor(peers: Members, found: Replica, own_uuid: str, *, within: float) -
 def _term_of(session: Session, own_uuid: str, within: float) -> Optional[TermRow]:
     row = session.one(_OWN_TERM, (own_uuid,), within=within)
     return schema.term_from_row(row) if row else None
-
-

@@ -103,18 +103,14 @@ def plan_rewind(remains: Remains, successor: Successor) -> Way:
     reasons = tuple(_reasons(remains, successor, surplus, cut))
     if reasons:
         return Refusal(reasons)
-    return Rewind(
-        remains.tail.path, cut[0].start, surplus, tuple(cut), successor.server_uuid, successor.term.term
-    )
+    return Rewind(remains.tail.path, cut[0].start, surplus, tuple(cut), successor.server_uuid, successor.term.term)
 
 
 def _is_in(transaction: Transaction, gtids: GtidSet) -> bool:
     return transaction.gtid is None or transaction.gtid.as_set() <= gtids
 
 
-def _reasons(
-    remains: Remains, successor: Successor, surplus: GtidSet, cut: list[Transaction]
-) -> Iterator[Reason]:
+def _reasons(remains: Remains, successor: Successor, surplus: GtidSet, cut: list[Transaction]) -> Iterator[Reason]:
     yield from _promised(remains, successor)
     yield from _where(remains, successor, surplus, cut)
     yield from _what(cut)
@@ -158,9 +154,7 @@ def _promised(remains: Remains, successor: Successor) -> Iterator[Reason]:
         )
 
 
-def _where(
-    remains: Remains, successor: Successor, surplus: GtidSet, cut: list[Transaction]
-) -> Iterator[Reason]:
+def _where(remains: Remains, successor: Successor, surplus: GtidSet, cut: list[Transaction]) -> Iterator[Reason]:
     """What says that all of the surplus, and nothing else, stands behind the cut."""
     tail = remains.tail
     earlier = tail.previous & surplus
@@ -221,5 +215,3 @@ def _what(cut: list[Transaction]) -> Iterator[Reason]:
 
 def _prepared(transaction: Transaction) -> bool:
     return transaction.gtid is not None and transaction.ends in ("xid", "query") and bool(transaction.xid)
-
-

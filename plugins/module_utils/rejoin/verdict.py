@@ -89,9 +89,11 @@ def judge(own_uuid: str, heard: Observation, *, waited: float, patience: Patienc
     frozen = sorted(s.name for s in states.values() if s.receiver and s.receiver.state == OFF)
     if term is not None and frozen:
         # Stopped receivers are a failover at work; they may as well be a replica under repair.
-        return Again(f"{', '.join(frozen)} do not receive: a failover may be at work") if (
-            waited < patience.whole
-        ) else StillPrimary(term)
+        return (
+            Again(f"{', '.join(frozen)} do not receive: a failover may be at work")
+            if (waited < patience.whole)
+            else StillPrimary(term)
+        )
     if term is not None and waited < patience.settle:
         return Again("no other primary yet; a failover may be about to begin")
     return StillPrimary(term)
@@ -104,5 +106,7 @@ def _or_unknown(
         return Again(message)
     silent = {name: answer.message for name, answer in heard.silent.items()}
     return Unknown(
-        Reason(code, f"{message} within {patience.whole:g} s", {"silent": silent, "waited": round(waited, 1)}, next_step)
+        Reason(
+            code, f"{message} within {patience.whole:g} s", {"silent": silent, "waited": round(waited, 1)}, next_step
+        )
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Sequence
 
-from ..server.schema import SCHEMA
+from ..server.schema import SCHEMA, TABLES
 from ..server.session import Session, StatementFailed
 from .situation import ServerFacts
 
@@ -26,7 +26,7 @@ _COUNTS = f"""SELECT
     (SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA NOT IN {_SYSTEM} AND TABLE_SCHEMA <> '{SCHEMA}')
         AS user_tables,
     (SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = '{SCHEMA}'
-        AND TABLE_NAME IN ('term', 'heartbeat')) AS own_tables,
+        AND TABLE_NAME IN {TABLES}) AS own_tables,
     (SELECT COUNT(*) FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'clone' AND PLUGIN_STATUS = 'ACTIVE')
         AS clone_active"""
 
@@ -65,7 +65,7 @@ def read_facts(session: Session, prefix: str, *, within: float, tables: bool = T
         without_primary_key=tuple(f"{row['s']}.{row['t']}" for row in unfit if row["keyless"]),
         not_innodb=tuple(f"{row['s']}.{row['t']} ({row['engine']})" for row in unfit if row["engine"] != "InnoDB"),
         user_tables=int(counts["user_tables"]),
-        own_schema=int(counts["own_tables"]) == 2,
+        own_schema=int(counts["own_tables"]) == len(TABLES),
         replication_accounts={str(row["user"]): str(row["locked"]) == "Y" for row in accounts},
         dump_users=tuple(sorted({str(row["user"]) for row in dumps})),
         filters=(

@@ -65,6 +65,7 @@ _GRANTS: dict[str, tuple[Grant, ...]] = {
         ("SELECT", "performance_schema.*"),
         ("SELECT", f"{SCHEMA}.*"),
         ("INSERT, UPDATE", f"{SCHEMA}.heartbeat"),
+        ("INSERT, UPDATE", f"{SCHEMA}.rejoin"),
     ),
     CLONE: (("BACKUP_ADMIN", "*.*"),),
     REPLICATION: (("REPLICATION SLAVE", "*.*"),),

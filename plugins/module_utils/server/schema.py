@@ -2,7 +2,8 @@
 """The collection's own schema on the servers: its tables, and reading and writing their rows.
 
 ``term`` is append-only: the row with the highest revision is in force, the others are its history. ``heartbeat`` holds
-one row for each server that ever was primary.
+one row for each server that ever was primary. ``rejoin`` holds one row for each return of a deposed server in a term:
+what it had alone, where that is archived, and whether it was compared with the primary afterwards.
 """
 
 from __future__ import annotations
@@ -45,7 +46,19 @@ CREATE = (
         clients INT UNSIGNED NOT NULL,
         wait_no_replica BOOLEAN NOT NULL
     ) ENGINE=InnoDB""",
+    f"""CREATE TABLE IF NOT EXISTS {SCHEMA}.rejoin (
+        server_uuid CHAR(36) CHARACTER SET ascii NOT NULL,
+        term BIGINT UNSIGNED NOT NULL,
+        state VARCHAR(16) CHARACTER SET ascii NOT NULL,
+        gtids LONGTEXT NOT NULL,
+        archive VARCHAR(1024) NOT NULL,
+        detail VARCHAR(1024) NOT NULL,
+        written_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
+        PRIMARY KEY (server_uuid, term)
+    ) ENGINE=InnoDB""",
 )
+
+TABLES = ("term", "heartbeat", "rejoin")
 
 SELECT_TERM = f"""SELECT revision, term, primary_uuid, members, k, wait_point, acknowledgement, no_tx_base, proof,
     run_id, reason, UNIX_TIMESTAMP(written_at) AS written_at
@@ -168,6 +181,37 @@ def write_term(session: Session, row: TermRow, *, within: float) -> None:
 def write_heartbeat(session: Session, term: int, *, within: float) -> None:
     """Commit this server's heartbeat row. Returns when k acknowledgers have it."""
     session.execute(WRITE_HEARTBEAT, (term,), within=within)
+
+
+PENDING, VERIFIED, DIFFERENT, TO_BE_CLONED = "pending", "verified", "different", "to_be_cloned"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejoin:
+    """A row of ``rejoin``. ``state``: ``pending`` (rewound, not yet compared), ``verified``, ``different`` (compared, and
+    not the same) or ``to_be_cloned`` (not rewound). ``gtids``: what only that server had; ``archive``: where, on its
+    own host. A server whose newest row is not ``verified`` neither acknowledges nor is a candidate."""
+
+    server_uuid: str
+    term: int
+    state: str
+    gtids: str
+    archive: str
+    detail: str = ""
+
+
+_WRITE_REJOIN = f"""INSERT INTO {SCHEMA}.rejoin (server_uuid, term, state, gtids, archive, detail)
+    VALUES (%s, %s, %s, %s, %s, %s) ON DUPLICATE KEY UPDATE state = VALUES(state), gtids = VALUES(gtids),
+        archive = VALUES(archive), detail = VALUES(detail)"""
+
+SELECT_REJOINS = f"""SELECT server_uuid, term, state, gtids, archive, detail FROM {SCHEMA}.rejoin
+    ORDER BY server_uuid, term"""
+
+
+def write_rejoin(session: Session, row: Rejoin, *, within: float) -> None:
+    """On the primary only: it replicates from there."""
+    values = (row.server_uuid, row.term, row.state, row.gtids, row.archive[:1024], row.detail[:1024])
+    session.execute(_WRITE_REJOIN, values, within=within)
 
 
 def revised(row: TermRow, **changes: Any) -> TermRow:

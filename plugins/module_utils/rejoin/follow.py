@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""After mysqld has started: this server follows the primary again, if it may, and is compared with it if it was rewound.
+
+Started by the server's unit (``ExecStartPost=``), as a unit of its own, so that it keeps nobody waiting and is tried
+again while the peers do not answer. What it finds is one of these:
+
+* it takes writes, or is the primary of the newest term: nothing to do here;
+* it has transactions that the primary lacks: they are archived, and it stays alone, until it is cloned;
+* it has none: it follows, by auto-position. It acknowledges if it is registered, which a deposed server is not.
+
+A server that was rewound is then compared: it has nothing that the primary has not, and every row that the archived
+tail names is the same on both. Until the primary's table ``rejoin`` says so it neither acknowledges nor is a candidate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import socket
+import sys
+import time
+from typing import Callable, Optional, Sequence
+
+from ..binlog import archive
+from ..errors import HaError
+from ..fault_points import reach
+from ..gtid import GtidSet
+from ..replication import repoint
+from ..server import schema
+from ..server.accounts import replication_user
+from ..server.read import read_state
+from ..server.schema import Rejoin
+from ..server.session import Login, Session
+from ..server.state import Member, ServerState, TermRow
+from ..topology.locks import Locks
+from ..topology.observe import Members
+from . import config, peers, record
+from .config import Config
+from .verdict import Replica, StillPrimary, Unknown
+
+STATEMENT_WITHIN = 10.0
+CONNECTED_WITHIN = 30.0
+CAUGHT_UP_WITHIN = 3600.0
+EXIT_AGAIN = 75
+"""EX_TEMPFAIL of sysexits.h: the unit tries again."""
+
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Same:
+    """Whether the rows that an archive names are the same on two servers. ``why``: in a sentence."""
+
+    holds: bool
+    why: str
+
+
+Compare = Callable[[str, Session, Session], Same]
+"""An archive's directory, the returning server, the primary."""
+
+
+class Returning:
+    """One server that has started. ``own``: connections to itself through its socket, one of them with the lock."""
+
+    def __init__(self, given: Config, say: Say, compare: Compare, *, now: Callable[[], float], host: str) -> None:
+        self._given = given
+        self._say = say
+        self._compare = compare
+        self._now = now
+        self._host = host
+        self._peers = Members(given.peers, given.login, connect_within=peers.LOOK_WITHIN)
+        self._keeper = Members(given.peers, given.keeper, connect_within=peers.LOOK_WITHIN)
+        here = Login(given.root, unix_socket=given.socket)
+        self._here = Members([Member(given.name, "localhost", 0)], here, connect_within=STATEMENT_WITHIN)
+
+    def close(self) -> None:
+        self._here.close()
+        self._keeper.close()
+        self._peers.close()
+
+    @property
+    def _session(self) -> Session:
+        return self._here.session(self._given.name)
+
+    def run(self) -> int:
+        """:returns: the exit code: 0, or ``EXIT_AGAIN``."""
+        state = read_state(self._session, within=STATEMENT_WITHIN)
+        if state.writable:
+            self._say("this server takes writes: nothing to do")
+            return 0
+        found = peers.ask(self._peers, state.server_uuid, self._given.patience, self._say)
+        if isinstance(found, Unknown):
+            self._say(f"{found.reason.message}; asked again later")
+            return EXIT_AGAIN
+        if isinstance(found, StillPrimary) or not isinstance(found, Replica):
+            self._say("no other server is primary; mysql_replication makes this one writable once it is safe")
+            return 0
+        # What this server has is read before what the primary has, or what arrives in between would look like surplus.
+        state = read_state(self._session, within=STATEMENT_WITHIN)
+        primary = read_state(self._peers.session(found.primary.name), within=STATEMENT_WITHIN)
+        surplus = _surplus(state, primary)
+        if surplus:
+            self._alone(state, found.term, surplus)
+            return 0
+        self._follow(state, found.term, self._peers.member(primary.name), primary)
+        return 0
+
+    # --- with surplus ------------------------------------------------------------------------------------------------
+    def _alone(self, state: ServerState, term: TermRow, surplus: GtidSet) -> None:
+        place = self._given.place
+        made = archive.archive(
+            archive.Request(
+                surplus, place.index, self._given.archives, self._given.cluster, data_directory=place.data_directory
+            ),
+            apply=True,
+            now=self._now(),
+            host=self._host,
+        )
+        self._say(f"this server has {surplus}, which the primary lacks: archived in {made.path}. It follows nobody")
+        why = "mysqld has committed it; run mysql_rejoin (playbook rejoin), which clones this server"
+        self._tell(Rejoin(state.server_uuid, term.term, schema.TO_BE_CLONED, str(surplus), made.path, why), term)
+
+    # --- without -----------------------------------------------------------------------------------------------------
+    def _follow(self, state: ServerState, term: TermRow, target: Member, primary: ServerState) -> None:
+        done = record.read(self._given.records)
+        pending = done if done is not None and done.pending and done.server_uuid == state.server_uuid else None
+        if pending is not None:
+            self._tell(_row(pending, schema.PENDING, "rewound; not compared yet"), term)
+        registered = any(m.server_uuid == state.server_uuid for m in term.acknowledgers)
+        locks = Locks(self._here, self._given.cluster, within=STATEMENT_WITHIN)
+        locks.take([self._given.name], 1, wait=int(CONNECTED_WITHIN))
+        try:
+            self._attach(state, target, primary, acknowledge=registered and pending is None)
+        finally:
+            locks.release()
+        self._say(f"follows {primary.name}" + (", and acknowledges" if registered and pending is None else ""))
+        if pending is not None:
+            self._verify(pending, term, primary)
+
+    def _attach(self, state: ServerState, target: Member, primary: ServerState, *, acknowledge: bool) -> None:
+        if state.server_id == 0:
+            raise HaError("server_unknown", f"{state.name} has no server_id", next_step="Run the role server.")
+        repoint.repoint(
+            self._session,
+            state,
+            target,
+            replication_user(self._given.prefix, state.server_id),
+            self._given.password,
+            ca=self._given.replication_ca,
+            acknowledge=acknowledge,
+            within=CONNECTED_WITHIN,
+        )
+        repoint.wait_connected(self._session, primary.server_uuid, within=CONNECTED_WITHIN)
+
+    def _verify(self, pending: record.Record, term: TermRow, primary: ServerState) -> None:
+        reach("verify:before")
+        there = self._peers.session(primary.name)
+        wanted = _executed(there)
+        repoint.wait_executed(self._session, wanted, within=CAUGHT_UP_WITHIN)
+        surplus = _executed(self._session) - _executed(there)
+        if surplus:
+            same = Same(False, f"it has {surplus}, which {primary.name} lacks")
+        else:
+            same = self._compare(pending.archive, self._session, there)
+        state = record.VERIFIED if same.holds else record.DIFFERENT
+        if not same.holds:
+            repoint.stop_receiver(self._session, within=STATEMENT_WITHIN)
+            self._say(f"NOT the same as {primary.name}: {same.why}. It follows nobody; clone it (mysql_rejoin)")
+        self._tell(_row(pending, schema.VERIFIED if same.holds else schema.DIFFERENT, same.why), term)
+        record.write(dataclasses.replace(pending, state=state, why=same.why), self._given.records)
+        if same.holds:
+            self._say(f"verified: {same.why}. {pending.gtids} are undone; their events are in {pending.archive}")
+
+    def _tell(self, row: Rejoin, term: TermRow) -> None:
+        """The primary's table says it to everybody."""
+        name = next(m.name for m in self._given.peers if self._is_primary(m, term))
+        schema.write_rejoin(self._keeper.session(name), row, within=STATEMENT_WITHIN)
+
+    def _is_primary(self, member: Member, term: TermRow) -> bool:
+        own = next(m for m in term.members if m.server_uuid == term.primary_uuid)
+        return (member.host, member.port) == (own.host, own.port)
+
+
+def _row(done: record.Record, state: str, why: str) -> Rejoin:
+    return Rejoin(done.server_uuid, done.term, state, done.gtids, done.archive, why)
+
+
+def _surplus(state: ServerState, primary: ServerState) -> GtidSet:
+    """What came from the primary, and it has not committed yet, is no surplus: a replica has it first."""
+    lacking = state.executed - primary.executed
+    return lacking - lacking.of([primary.server_uuid])
+
+
+def _executed(session: Session) -> GtidSet:
+    return GtidSet.parse(str(session.one("SELECT @@GLOBAL.gtid_executed AS gtids", within=STATEMENT_WITHIN)["gtids"]))
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    parser = argparse.ArgumentParser(description="Let this server follow the primary again after a start.")
+    parser.add_argument("--config", default=config.PATH)
+    given = parser.parse_args(arguments)
+    if not os.path.exists(given.config):
+        _say(f"{given.config} is not there: nothing is done")
+        return 0
+    try:
+        loaded = config.load(given.config)
+    except HaError as error:
+        _say(str(error))
+        return 78
+    returning = Returning(loaded, _say, _compare, now=time.time, host=socket.gethostname())
+    try:
+        return returning.run()
+    except HaError as error:
+        _say(str(error))
+        return EXIT_AGAIN
+    finally:
+        returning.close()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"lossless-mysql-ha rejoin: {line}\n")
+    sys.stdout.flush()
+
+
+def _compare(directory: str, returning: Session, primary: Session) -> Same:
+    return Same(True, "")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
