@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.hands import ReplicationLogin
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.clone.copy import CloneLogin
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.hands import ReplicationLogin
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import Login
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import Member
 

@@ -35,6 +35,7 @@ from .events import (
     HEADER_LENGTH,
     MAGIC,
     FormatDescription,
+    Gtid,
     GtidEvent,
     Header,
     Kind,
@@ -304,7 +305,7 @@ class BinlogFile:
 
     # Transactions
 
-    def transaction_after(self, offset: int) -> Optional[tuple[int, Optional[events.Gtid]]]:
+    def transaction_after(self, offset: int) -> Optional[tuple[int, Optional[Gtid]]]:
         """The first transaction that begins at ``offset`` or after it, wherever that lies, and its GTID.
 
         Its GTID event is whole, its checksum is right, and it says itself where it lies; bytes of a row that look like
@@ -369,16 +370,16 @@ class BinlogFile:
                     yield building.done(complete=False)
                     building = None
                 try:
-                    begin = _decode_begin(event)
+                    announced = _decode_begin(event)
                 except HaError as error:
                     stop = _Stop(event.offset, error.message)
                     break
-                if is_wanted is not None and not is_wanted(begin.gtid):
-                    skip = self._skip_to(event, begin)
+                if is_wanted is not None and not is_wanted(announced.gtid):
+                    skip = self._skip_to(event, announced)
                     if skip is not None:
                         whole = offset = skip
                         continue
-                building = Building(event.offset, event.header, begin)
+                building = Building(event.offset, event.header, announced)
                 building.reach(event.end)
                 continue
             if building is None:
@@ -519,7 +520,7 @@ def membership(wanted: GtidSet) -> Callable[[Optional[events.Gtid]], bool]:
         firsts.setdefault(origin, []).append(first)
         lasts.setdefault(origin, []).append(last)
 
-    def contains(gtid: Optional[events.Gtid]) -> bool:
+    def contains(gtid: Optional[Gtid]) -> bool:
         if gtid is None:
             return False
         origin = (gtid.uuid, gtid.tag)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""After mysqld has started: this server follows the primary again, if it may, and is compared with it if it was rewound.
+"""After mysqld has started: this server follows the primary again, if it may. If it was rewound, it is compared first.
 
 Started by the server's unit (``ExecStartPost=``), as a unit of its own, so that it keeps nobody waiting and is tried
 again while the peers do not answer. What it finds is one of these:

@@ -114,7 +114,10 @@ def _keep(given: Config, own: str, say: Say) -> None:
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(description="Decide what crash recovery may commit, before mysqld starts.")
     parser.add_argument("--config", default=config.PATH)
+    parser.add_argument("--check", action="store_true", help="only say whether the configuration is right")
     given = parser.parse_args(arguments)
+    if given.check:
+        return _check(given.config)
     if not os.path.exists(given.config):
         _say(f"{given.config} is not there: start")
         return 0
@@ -122,6 +125,15 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         pass_through(config.load(given.config), _say, now=time.time(), host=socket.gethostname())
     except HaError as error:
         _say(f"{error}; mysqld starts as it is, read-only")
+    return 0
+
+
+def _check(path: str) -> int:
+    try:
+        config.load(path)
+    except HaError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     return 0
 
 

@@ -21,7 +21,7 @@ AUTO = "mysqld-auto.cnf"
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where the server's files lie. ``index``: of the binary log; ``data_directory``: what relative names start from."""
+    """Where the files lie. ``index``: of the binary log; ``data_directory``: what relative names start from."""
 
     data_directory: str
     index: str

@@ -21,9 +21,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Callable, Iterable, Optional, Union
 
+from ..clone.copy import choose_donor
 from ..errors import defect
 from ..refusal import Reason, Refusal
-from ..clone.copy import choose_donor
 from ..server.settings import MAXIMUM_TIMEOUT_MS
 from ..server.state import CONNECTING, OFF, ON, Member, ServerState, TermRow
 from . import refusals, steps

@@ -10,9 +10,9 @@ import dataclasses
 import time
 from typing import Any, Callable, Optional
 
+from ..clone.copy import CloneLogin, clone
 from ..errors import HaError
 from ..gtid import GtidSet
-from ..clone.copy import CloneLogin, clone
 from ..server import schema
 from ..server.dialect import SUPER_READ_ONLY
 from ..server.session import Row, Session

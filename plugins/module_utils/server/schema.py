@@ -188,9 +188,13 @@ PENDING, VERIFIED, DIFFERENT, TO_BE_CLONED = "pending", "verified", "different",
 
 @dataclasses.dataclass(frozen=True)
 class Rejoin:
-    """A row of ``rejoin``. ``state``: ``pending`` (rewound, not yet compared), ``verified``, ``different`` (compared, and
-    not the same) or ``to_be_cloned`` (not rewound). ``gtids``: what only that server had; ``archive``: where, on its
-    own host. A server whose newest row is not ``verified`` neither acknowledges nor is a candidate."""
+    """A row of ``rejoin``: how a deposed server returned. Unless its newest row says ``verified``, it neither
+    acknowledges nor is a candidate.
+
+    :param state: ``pending`` (rewound, not yet compared), ``verified``, ``different`` (compared, and not the same) or
+        ``to_be_cloned`` (not rewound).
+    :param gtids: what only that server had; ``archive``: where its events are, on its own host.
+    """
 
     server_uuid: str
     term: int
