@@ -30,14 +30,13 @@ from ..replication import repoint
 from ..server import schema
 from ..server.accounts import replication_user
 from ..server.read import read_state
-from ..server.schema import Rejoin
 from ..server.session import Login, Session
-from ..server.state import Member, ServerState, TermRow
+from ..server.state import DIFFERENT, PENDING, TO_BE_CLONED, VERIFIED, Member, Rejoin, ServerState, TermRow
 from ..topology.locks import Locks
 from ..topology.observe import Members
 from . import config, peers, record
 from .config import Config
-from .verdict import Replica, StillPrimary, Unknown
+from .verdict import Replica, Unknown, Verdict
 
 STATEMENT_WITHIN = 10.0
 CONNECTED_WITHIN = 30.0
@@ -89,22 +88,41 @@ class Returning:
         if state.writable:
             self._say("this server takes writes: nothing to do")
             return 0
-        found = peers.ask(self._peers, state.server_uuid, self._given.patience, self._say)
+        found = self._ask(state)
         if isinstance(found, Unknown):
             self._say(f"{found.reason.message}; asked again later")
             return EXIT_AGAIN
-        if isinstance(found, StillPrimary) or not isinstance(found, Replica):
+        if not isinstance(found, Replica):
             self._say("no other server is primary; mysql_replication makes this one writable once it is safe")
             return 0
+        if not _is_registered(state, found.term):
+            self._return(found)
+            return 0
+        # A failover may be about to freeze it: what is decided before its lock is taken may not be true any more.
+        locks = Locks(self._here, self._given.cluster, within=STATEMENT_WITHIN)
+        locks.take([self._given.name], 1, wait=int(CONNECTED_WITHIN))
+        try:
+            again = self._ask(state)
+            if not isinstance(again, Replica) or again.term != found.term:
+                self._say("the primary changed meanwhile; looked at again")
+                return EXIT_AGAIN
+            self._return(again)
+        finally:
+            locks.release()
+        return 0
+
+    def _ask(self, state: ServerState) -> Verdict:
+        return peers.ask(self._peers, state.server_uuid, self._given.patience, self._say)
+
+    def _return(self, found: Replica) -> None:
         # What this server has is read before what the primary has, or what arrives in between would look like surplus.
         state = read_state(self._session, within=STATEMENT_WITHIN)
         primary = read_state(self._peers.session(found.primary.name), within=STATEMENT_WITHIN)
         surplus = _surplus(state, primary)
         if surplus:
             self._alone(state, found.term, surplus)
-            return 0
-        self._follow(state, found.term, self._peers.member(primary.name), primary)
-        return 0
+        else:
+            self._follow(state, found.term, primary)
 
     # --- with surplus ------------------------------------------------------------------------------------------------
     def _alone(self, state: ServerState, term: TermRow, surplus: GtidSet) -> None:
@@ -119,32 +137,25 @@ class Returning:
         )
         self._say(f"this server has {surplus}, which the primary lacks: archived in {made.path}. It follows nobody")
         why = "mysqld has committed it; run mysql_rejoin (playbook rejoin), which clones this server"
-        self._tell(Rejoin(state.server_uuid, term.term, schema.TO_BE_CLONED, str(surplus), made.path, why), term)
+        self._tell(Rejoin(state.server_uuid, term.term, TO_BE_CLONED, str(surplus), made.path, why), term)
 
     # --- without -----------------------------------------------------------------------------------------------------
-    def _follow(self, state: ServerState, term: TermRow, target: Member, primary: ServerState) -> None:
+    def _follow(self, state: ServerState, term: TermRow, primary: ServerState) -> None:
         done = record.read(self._given.records)
         pending = done if done is not None and done.pending and done.server_uuid == state.server_uuid else None
         if pending is not None:
-            self._tell(_row(pending, schema.PENDING, "rewound; not compared yet"), term)
-        registered = any(m.server_uuid == state.server_uuid for m in term.acknowledgers)
-        locks = Locks(self._here, self._given.cluster, within=STATEMENT_WITHIN)
-        locks.take([self._given.name], 1, wait=int(CONNECTED_WITHIN))
-        try:
-            self._attach(state, target, primary, acknowledge=registered and pending is None)
-        finally:
-            locks.release()
-        self._say(f"follows {primary.name}" + (", and acknowledges" if registered and pending is None else ""))
+            self._tell(_row(pending, PENDING, "rewound; not compared yet"), term)
+        acknowledge = _is_registered(state, term) and pending is None
+        self._attach(state, primary, acknowledge=acknowledge)
+        self._say(f"follows {primary.name}" + (", and acknowledges" if acknowledge else ""))
         if pending is not None:
             self._verify(pending, term, primary)
 
-    def _attach(self, state: ServerState, target: Member, primary: ServerState, *, acknowledge: bool) -> None:
-        if state.server_id == 0:
-            raise HaError("server_unknown", f"{state.name} has no server_id", next_step="Run the role server.")
+    def _attach(self, state: ServerState, primary: ServerState, *, acknowledge: bool) -> None:
         repoint.repoint(
             self._session,
             state,
-            target,
+            self._peers.member(primary.name),
             replication_user(self._given.prefix, state.server_id),
             self._given.password,
             ca=self._given.replication_ca,
@@ -167,7 +178,7 @@ class Returning:
         if not same.holds:
             repoint.stop_receiver(self._session, within=STATEMENT_WITHIN)
             self._say(f"NOT the same as {primary.name}: {same.why}. It follows nobody; clone it (mysql_rejoin)")
-        self._tell(_row(pending, schema.VERIFIED if same.holds else schema.DIFFERENT, same.why), term)
+        self._tell(_row(pending, VERIFIED if same.holds else DIFFERENT, same.why), term)
         record.write(dataclasses.replace(pending, state=state, why=same.why), self._given.records)
         if same.holds:
             self._say(f"verified: {same.why}. {pending.gtids} are undone; their events are in {pending.archive}")
@@ -180,6 +191,10 @@ class Returning:
     def _is_primary(self, member: Member, term: TermRow) -> bool:
         own = next(m for m in term.members if m.server_uuid == term.primary_uuid)
         return (member.host, member.port) == (own.host, own.port)
+
+
+def _is_registered(state: ServerState, term: TermRow) -> bool:
+    return any(m.server_uuid == state.server_uuid for m in term.acknowledgers)
 
 
 def _row(done: record.Record, state: str, why: str) -> Rejoin:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Sequence
 
+from ..server import schema
 from ..server.schema import SCHEMA, TABLES
 from ..server.session import Session, StatementFailed
 from .situation import ServerFacts
@@ -73,6 +74,7 @@ def read_facts(session: Session, prefix: str, *, within: float, tables: bool = T
             *_binlog_filters(session, left()),
         ),
         clone_active=bool(counts["clone_active"]),
+        returns=schema.read_returns(session, within=left()),
         applier_error=str(session.one(_WORKER, within=left()).get("message") or ""),
     )
 

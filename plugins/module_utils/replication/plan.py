@@ -25,7 +25,7 @@ from ..clone.copy import choose_donor
 from ..errors import defect
 from ..refusal import Reason, Refusal
 from ..server.settings import MAXIMUM_TIMEOUT_MS
-from ..server.state import CONNECTING, OFF, ON, Member, ServerState, TermRow
+from ..server.state import CONNECTING, DIFFERENT, OFF, ON, PENDING, Member, ServerState, TermRow
 from . import refusals, steps
 from .situation import Primary, Situation, Wish, account_of, find_primary, respecting
 from .steps import Step
@@ -294,6 +294,9 @@ class Look:
         surplus = refusals.errant(self.situation, state, self.primary)
         if surplus:
             return str(surplus)
+        returned = self.situation.facts_of(self.primary.name).returns.get(state.server_uuid)
+        if returned in (DIFFERENT, PENDING) and state.name in self.wish.expendable:
+            return "what a rewind left, which was not found equal to the primary"
         gap = self.primary.purged - state.received
         if state.applier and state.applier.error_number and state.applier.state == OFF:
             return "data on which its applier stopped"
@@ -539,6 +542,10 @@ class Look:
 
     def _with(self, newcomers: list[ServerState], what: str) -> Optional[Decision]:
         """A row that counts these, too; they acknowledge afterwards."""
+        returns = self.situation.facts_of(self.primary.name).returns
+        for state in newcomers:
+            if returns.get(state.server_uuid) == PENDING:
+                return steps.WaitVerified(state.name, state.server_uuid, self.primary.name)
         late = self._catch_up(newcomers)
         if late is not None:
             return late

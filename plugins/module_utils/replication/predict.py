@@ -11,7 +11,7 @@ from typing import Any, Mapping, Union
 
 from ..refusal import Refusal
 from ..server.settings import MAXIMUM_TIMEOUT_MS
-from ..server.state import OFF, ON, Answer, Applier, Receiver, SemiSync, ServerState
+from ..server.state import OFF, ON, VERIFIED, Answer, Applier, Receiver, SemiSync, ServerState
 from . import steps
 from .plan import Decide, Settled, next_step
 from .situation import ServerFacts, Situation, Wish
@@ -45,11 +45,19 @@ def after(situation: Situation, wish: Wish, step: Step) -> Situation:
         facts[step.name] = _locked(situation.facts_of(step.name), dict.fromkeys(step.accounts, True))
     elif isinstance(step, steps.Readmit):
         facts[step.name] = _locked(situation.facts_of(step.name), {step.account: False})
+    elif isinstance(step, (steps.WaitVerified, steps.Clone)):
+        facts = {name: _verified(each, step.server_uuid) for name, each in facts.items()}
     changed = _state(situation, wish, step, state)
     answers: dict[str, Answer] = dict(situation.observation.answers)
     answers[step.name] = changed
     observation = dataclasses.replace(situation.observation, answers=answers)
     return Situation(observation, facts)
+
+
+def _verified(facts: ServerFacts, server_uuid: str) -> ServerFacts:
+    if server_uuid not in facts.returns:
+        return facts
+    return dataclasses.replace(facts, returns={**facts.returns, server_uuid: VERIFIED})
 
 
 def _locked(facts: ServerFacts, accounts: Mapping[str, bool]) -> ServerFacts:

@@ -16,7 +16,7 @@ from ..gtid import GtidSet
 from ..server import schema
 from ..server.dialect import SUPER_READ_ONLY
 from ..server.session import Row, Session
-from ..server.state import OFF, ServerState
+from ..server.state import OFF, PENDING, ServerState
 from ..topology.observe import Members, in_parallel
 from . import repoint, semi_sync, steps
 from .facts import DUMP_THREADS
@@ -235,6 +235,11 @@ class Procedure:
             restart_within=self._means.restart,
             progress=self._still_locked,
         )
+        term = situation.term
+        primary = situation.observation.by_uuid(term.primary_uuid) if term else None
+        if primary is not None and step.server_uuid in situation.facts_of(primary.name).returns:
+            there = self._pool.session(primary.name)
+            schema.was_cloned(there, step.server_uuid, step.donor, within=self._means.statement)
 
     def _do_Repoint(self, step: steps.Repoint, session: Session, state: ServerState, situation: Situation) -> None:
         repoint.repoint(
@@ -296,6 +301,17 @@ class Procedure:
         self, step: steps.WaitReceived, session: Session, state: ServerState, situation: Situation
     ) -> None:
         self.wait_received((step.name,), step.gtids, applied=step.applied)
+
+    def _do_WaitVerified(
+        self, step: steps.WaitVerified, session: Session, state: ServerState, situation: Situation
+    ) -> None:
+        there = self._pool.session(step.primary)
+        self._until(
+            session,
+            lambda: schema.read_returns(there, within=self._means.statement).get(step.server_uuid) != PENDING,
+            "not_verified",
+            "it was rewound, and nobody has compared it with the primary yet (lossless-mysql-ha-rejoin)",
+        )
 
     def _do_Acknowledge(
         self, step: steps.Acknowledge, session: Session, state: ServerState, situation: Situation

@@ -13,7 +13,7 @@ from ..gtid import EMPTY, GtidSet
 from ..refusal import Reason
 from ..server import settings
 from ..server.dialect import version_tuple
-from ..server.state import NOT_SUPPORTED, OFF, Member, NoAnswer, ServerState
+from ..server.state import DIFFERENT, NOT_SUPPORTED, OFF, Member, NoAnswer, ServerState
 from ..topology import diagnose, durability
 from .situation import Primary, Situation, Wish, account_of
 
@@ -372,6 +372,15 @@ def of_replica(situation: Situation, wish: Wish, state: ServerState, primary: Se
             f"Archive them from its binary logs and decide about the rows; then name {state.name} expendable.",
             member=state.name,
             gtids=str(surplus),
+        )
+        return
+    if situation.facts_of(primary.name).returns.get(state.server_uuid) == DIFFERENT:
+        yield _reason(
+            "rewound_and_different",
+            f"{state.name} was rewound, and its rows are not those of {primary.name}",
+            f"See lossless_ha.rejoin and the journal of lossless-mysql-ha-rejoin on {state.name}; then name it"
+            " expendable: its data is then replaced by a clone.",
+            member=state.name,
         )
         return
     gap = primary.purged - state.received

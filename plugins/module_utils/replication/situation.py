@@ -47,7 +47,8 @@ class ServerFacts:
     is not ours. ``own_schema``: our tables exist. ``replication_accounts``: those with the prefix, and whether each is
     locked. ``dump_users``: the accounts of the replicas attached here. ``filters``: replication filters of any kind.
     ``clone_active``: the clone plugin works. ``applier_error``: what the applier's worker says; the state holds only
-    that some worker stopped.
+    that some worker stopped. ``returns``: of each server that was deposed once, how its last return ended
+    (``schema.Rejoin.state``), by server_uuid.
     """
 
     without_primary_key: tuple[str, ...] = ()
@@ -59,6 +60,7 @@ class ServerFacts:
     filters: tuple[str, ...] = ()
     clone_active: bool = True
     applier_error: str = ""
+    returns: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -162,6 +162,19 @@ class StopThreads:
 
 
 @dataclasses.dataclass(frozen=True)
+class WaitVerified:
+    """It was rewound, and its own host compares it with the primary."""
+
+    name: str
+    server_uuid: str
+    primary: str
+
+    @property
+    def sentence(self) -> str:
+        return f"wait until {self.name}, which was rewound, is found equal to {self.primary}"
+
+
+@dataclasses.dataclass(frozen=True)
 class WaitConnected:
     name: str
     server_uuid: str
@@ -263,6 +276,7 @@ Step = Union[
     StartThreads,
     StopThreads,
     WaitConnected,
+    WaitVerified,
     WaitReceived,
     Acknowledge,
     Arm,

@@ -13,7 +13,7 @@ import json
 from typing import Any, Mapping
 
 from .session import Session, StatementFailed
-from .state import Heartbeat, Member, TermRow
+from .state import VERIFIED, Heartbeat, Member, Rejoin, TermRow
 
 SCHEMA = "lossless_ha"
 
@@ -183,33 +183,32 @@ def write_heartbeat(session: Session, term: int, *, within: float) -> None:
     session.execute(WRITE_HEARTBEAT, (term,), within=within)
 
 
-PENDING, VERIFIED, DIFFERENT, TO_BE_CLONED = "pending", "verified", "different", "to_be_cloned"
-
-
-@dataclasses.dataclass(frozen=True)
-class Rejoin:
-    """A row of ``rejoin``: how a deposed server returned. Unless its newest row says ``verified``, it neither
-    acknowledges nor is a candidate.
-
-    :param state: ``pending`` (rewound, not yet compared), ``verified``, ``different`` (compared, and not the same) or
-        ``to_be_cloned`` (not rewound).
-    :param gtids: what only that server had; ``archive``: where its events are, on its own host.
-    """
-
-    server_uuid: str
-    term: int
-    state: str
-    gtids: str
-    archive: str
-    detail: str = ""
-
-
 _WRITE_REJOIN = f"""INSERT INTO {SCHEMA}.rejoin (server_uuid, term, state, gtids, archive, detail)
     VALUES (%s, %s, %s, %s, %s, %s) ON DUPLICATE KEY UPDATE state = VALUES(state), gtids = VALUES(gtids),
         archive = VALUES(archive), detail = VALUES(detail)"""
 
-SELECT_REJOINS = f"""SELECT server_uuid, term, state, gtids, archive, detail FROM {SCHEMA}.rejoin
-    ORDER BY server_uuid, term"""
+_SELECT_RETURNS = f"SELECT server_uuid, state FROM {SCHEMA}.rejoin ORDER BY term"
+_NO_SUCH_THING = frozenset({1049, 1146})
+
+
+def read_returns(session: Session, *, within: float) -> dict[str, str]:
+    """How each server's last return ended, by server_uuid; nothing where the table is not there yet."""
+    try:
+        rows = session.query(_SELECT_RETURNS, within=within)
+    except StatementFailed as error:
+        if error.errno in _NO_SUCH_THING:
+            return {}
+        raise
+    return {str(row["server_uuid"]): str(row["state"]) for row in rows}
+
+
+def was_cloned(session: Session, server_uuid: str, donor: str, *, within: float) -> None:
+    """Whatever its return had come to: its data are a donor's now. On the primary."""
+    session.execute(
+        f"UPDATE {SCHEMA}.rejoin SET state = %s, detail = %s WHERE server_uuid = %s AND state <> %s",
+        (VERIFIED, f"cloned from {donor}", server_uuid, VERIFIED),
+        within=within,
+    )
 
 
 def write_rejoin(session: Session, row: Rejoin, *, within: float) -> None:

@@ -150,6 +150,27 @@ class Heartbeat:
     wait_no_replica: bool
 
 
+PENDING, VERIFIED, DIFFERENT, TO_BE_CLONED = "pending", "verified", "different", "to_be_cloned"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejoin:
+    """A row of ``rejoin``: how a deposed server returned. Unless its newest row says ``verified``, it neither
+    acknowledges nor is a candidate.
+
+    :param state: ``pending`` (rewound, not yet compared), ``verified``, ``different`` (compared, and not the same) or
+        ``to_be_cloned`` (not rewound).
+    :param gtids: what only that server had; ``archive``: where its events are, on its own host.
+    """
+
+    server_uuid: str
+    term: int
+    state: str
+    gtids: str
+    archive: str
+    detail: str = ""
+
+
 @dataclasses.dataclass(frozen=True)
 class ServerState:
     """One server's answer. ``settings`` holds the raw values of the variables that ``server/settings.py`` asserts.

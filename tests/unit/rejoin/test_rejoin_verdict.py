@@ -24,7 +24,6 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state imp
     ServerState,
     TermRow,
 )
-
 from ansible_collections.lossless.mysql_ha.tests.unit.topology.situations import frozen, primary, replica, term, uuid
 
 PATIENCE = Patience(whole=30, settle=3)

@@ -210,5 +210,3 @@ def test_without_its_identity_nothing_is_read(place: remains.Place) -> None:
     with pytest.raises(HaError) as error:
         plan(place)
     assert error.value.code == "server_unknown"
-
-

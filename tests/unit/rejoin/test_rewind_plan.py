@@ -21,10 +21,9 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.rejoin.plan impo
     plan_rewind,
     surplus_of,
 )
+from ansible_collections.lossless.mysql_ha.tests.unit.topology.situations import beat, gtids, term, uuid
 from hypothesis import given
 from hypothesis import strategies as st
-
-from ansible_collections.lossless.mysql_ha.tests.unit.topology.situations import beat, gtids, term, uuid
 
 BEFORE = term(3, 1)
 NOW_IN_FORCE = dataclasses.replace(term(3, 1, primary=2), term=2, revision=2)
@@ -134,7 +133,8 @@ def test_each_thing_alone_forbids_it(code: str, left: Remains, knows: Successor)
 
 def test_all_reasons_at_once() -> None:
     way = plan_rewind(
-        dataclasses.replace(remains(transaction(101, xid="")), persisted={"sync_binlog": "0"}), successor(heartbeat=None)
+        dataclasses.replace(remains(transaction(101, xid="")), persisted={"sync_binlog": "0"}),
+        successor(heartbeat=None),
     )
     assert set(codes(way)) == {"semi_sync_unobserved", "not_only_prepared", "settings_not_durable"}
     assert isinstance(way, Refusal)

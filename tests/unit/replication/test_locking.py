@@ -11,8 +11,9 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import Ha
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.gtid import EMPTY
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication import converge, procedure, steps
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.plan import Settled
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.situation import Situation
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import Login
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import Member
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import Member, Observation
 
 STEPS = [steps.StartThreads(name, f"uuid of {name}", "receiver") for name in ("s1", "s2", "s3")]
 
@@ -107,7 +108,7 @@ def test_a_clone_gives_up_waiting_for_the_restart_when_the_lock_is_gone(monkeypa
     )
     monkeypatch.setattr(doer, "_same_server", lambda *_given: None)
     step = steps.Clone("s2", "uuid2", "s3", "uuid3", "h3", 3306, wipes="everything")
-    doer._do_Clone(step, None, None, None)
+    doer._do_Clone(step, None, None, Situation(Observation((), {}), {}))
     assert log == ["forgo s2"]
     given["progress"]()
     assert log == ["forgo s2", "check"]

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.refusal import Refusal
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication import plan, predict, steps
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.plan import Settled, next_step
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import DIFFERENT, PENDING
 from world import Host, World, account, lossless, uuid, wish
 
 MANY = 120
@@ -172,6 +173,19 @@ def deposed_and_expendable(choose: Adversary) -> tuple[World, Any, Any, int]:
     return world, wish((1, 2, 3, 4), expendable=frozenset({"s4"})), numbers, k
 
 
+def rewound(choose: Adversary) -> tuple[World, Any, Any, int]:
+    """A former primary that was rewound; its own host compares it with the primary once it follows."""
+    world, wanted, numbers, k = deposed(choose)
+    world.returns[uuid(4)] = PENDING
+    return world, wanted, numbers, k
+
+
+def rewound_and_different(choose: Adversary) -> tuple[World, Any, Any, int]:
+    world, _wanted, numbers, k = deposed(choose)
+    world.returns[uuid(4)] = DIFFERENT
+    return world, wish((1, 2, 3, 4), expendable=frozenset({"s4"})), numbers, k
+
+
 def offline(choose: Adversary) -> tuple[World, Any, Any, int]:
     """Everybody read-only and offline, the primary too."""
     world, wanted, numbers, k = restarted(choose)
@@ -183,6 +197,8 @@ def offline(choose: Adversary) -> tuple[World, Any, Any, int]:
 SITUATIONS = (
     deposed,
     deposed_and_expendable,
+    rewound,
+    rewound_and_different,
     offline,
     fresh,
     fresh_k2,
@@ -560,6 +576,25 @@ def test_a_fenced_server_with_a_surplus_is_refused_like_any_other() -> None:
     world, wanted, _numbers, _k = deposed(lambda n: 0)
     world.hosts[4].errant = 2
     assert codes(next_step(world.look(wanted), wanted)) == {"errant_transactions"}
+
+
+def test_a_rewound_server_is_not_counted_before_it_was_compared() -> None:
+    world, wanted, _numbers, _k = rewound(lambda n: 0)
+    decision, done = run(world, wanted)
+    assert isinstance(decision, Settled)
+    kinds = [type(step) for step in done if step.name == "s4" or isinstance(step, steps.WriteTerm)]
+    assert kinds.index(steps.WaitVerified) < kinds.index(steps.WriteTerm) < kinds.index(steps.Acknowledge)
+    assert not world.counted_unverified
+
+
+def test_one_that_was_found_different_is_refused_until_its_data_may_go() -> None:
+    world, wanted, _numbers, _k = rewound_and_different(lambda n: 0)
+    named = dataclasses.replace(wanted, expendable=frozenset())
+    assert codes(next_step(world.look(named), named)) == {"rewound_and_different"}
+    decision, done = run(world, wanted)
+    assert isinstance(decision, Settled)
+    assert [step.name for step in done if isinstance(step, steps.Clone)] == ["s4"]
+    assert not world.counted_unverified
 
 
 def test_an_open_primary_that_is_offline_is_not_touched() -> None:

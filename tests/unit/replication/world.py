@@ -23,6 +23,9 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.situ
 )
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.settings import MAXIMUM_TIMEOUT_MS, SETTINGS
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import (
+    DIFFERENT,
+    PENDING,
+    VERIFIED,
     Answer,
     Applier,
     Member,
@@ -94,6 +97,9 @@ class World:
         self.user_tables = 0
         self.own_schema = False
         self.locked: set[str] = set()
+        self.returns: dict[str, str] = {}
+        """How servers returned after they were deposed, by server_uuid."""
+        self.counted_unverified = False
         self.choose = choose
         self.wiped_registered = False
         self.opened_unarmed = False
@@ -251,6 +257,9 @@ class World:
         host.source, host.login = 0, ""
         host.replica_enabled = host.replica_active = False
         yield
+        if uuid(host.number) in self.returns:
+            self.returns[uuid(host.number)] = VERIFIED
+            yield
 
     def _Repoint(self, step: Any, host: Host, wish: Wish) -> Iterator[None]:
         host.receiver, host.replica_active = "OFF", False
@@ -291,11 +300,18 @@ class World:
         host.receiver = "ON"
         yield
 
+    def _WaitVerified(self, step: Any, host: Host, wish: Wish) -> Iterator[None]:
+        assert host.number != self.primary
+        assert host.source == self.primary, "nobody compares a server that does not follow"
+        self.returns[uuid(host.number)] = VERIFIED
+        yield
+
     def _WaitReceived(self, step: Any, host: Host, wish: Wish) -> Iterator[None]:
         host.got = len(self.log)
         yield
 
     def _Acknowledge(self, step: Any, host: Host, wish: Wish) -> Iterator[None]:
+        self.counted_unverified |= self.returns.get(uuid(host.number)) in (PENDING, DIFFERENT)
         host.replica_enabled = True
         yield
         host.receiver, host.replica_active = "OFF", False
@@ -352,6 +368,7 @@ class World:
                 own_schema=self.own_schema and host.number == self.primary,
                 replication_accounts={account(n): account(n) in self.locked for n in self.hosts},
                 dump_users=tuple(h.login for h in self.attached()) if host.number == self.primary else (),
+                returns=dict(self.returns),
             )
         return Situation(Observation(tuple(members), answers), facts)
 
