@@ -294,7 +294,7 @@ class Run:
             "rejoin": returned.of(self._old.name),
             "address_lease_ms": ADDRESS_BOUND_MS,
         }
-        samples = single.read_samples(single.read_json_lines(str(observer.lines_file)))
+        samples = single.read_samples(drill_common.read_json_lines(str(observer.lines_file)))
         waits = any(isinstance(step, Fenced) for step in self._plan.steps)
         limits = findings.Limits(
             judge.LIMITS.acknowledgements,

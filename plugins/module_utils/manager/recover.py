@@ -192,15 +192,7 @@ class Recovery:
     def _end(self, **values: Any) -> None:
         values["ended_at"] = self._wall()
         self._entry.update(values)
-        self._change(**values, hooks=self._entry["hooks"])
-
-    def _change(self, **values: Any) -> bool:
-        """It was done, written down or not; ``History.unwritable`` keeps the next one from being begun."""
-        try:
-            self._history.change(self._entry["id"], **values)
-        except HaError:
-            return False
-        return True
+        self._history.note(self._entry["id"], **values, hooks=self._entry["hooks"])
 
     def tell(self) -> None:
         """The hooks after a recovery, unless it was left to another run. Apart, for nothing waits for them: another
@@ -209,7 +201,7 @@ class Recovery:
         if not done or not self._config.after or self._repeats():
             return
         self._hooks(AFTER, self._config.after)
-        self._change(hooks=self._entry["hooks"])
+        self._history.note(self._entry["id"], hooks=self._entry["hooks"])
 
     def _repeats(self) -> bool:
         """Whether the same was told already: an attempt that is refused again, for the same reasons."""
