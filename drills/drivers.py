@@ -30,6 +30,8 @@ PATIENCE = 5
 RETRIES, RETRY_AFTER = 2, 2.0
 """Attempts after one that did not promote where a promotion is due, and seconds before each."""
 _LOOK_EVERY = 0.25
+_NOT_DONE = ("running", "yielded", "superseded")
+"""Outcomes of a recovery that is under way, or that somebody else carries out."""
 _SECOND_LOOK = 5.0
 """Seconds for a manager to say what it did while another actor promoted."""
 
@@ -357,7 +359,7 @@ class Manager:
             except BenchmarkError:  # it is starting again
                 time.sleep(_LOOK_EVERY)
                 continue
-            new = [e for e in history if e["id"] not in self._known and e["outcome"] not in ("running", "yielded")]
+            new = [e for e in history if e["id"] not in self._known and e["outcome"] not in _NOT_DONE]
             self._read = {entry["id"] for entry in new}
             promoted = [entry for entry in new if entry["outcome"] == "promoted"]
             if promoted and awaited != NOTHING:

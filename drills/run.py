@@ -24,7 +24,7 @@ from drills.drivers import Done, Driver
 from drills.errors import DrillError
 from drills.judge import Finding, Seen
 from drills.plan import Plan
-from drills.programs import checker, findings, page, single
+from drills.programs import checker, drill_common, findings, page, single
 from drills.recovery import Returned, bring_back
 from drills.steps import (
     APPLICATION,

@@ -180,6 +180,12 @@ notes:
   returned: success
   type: list
   elements: str
+ended_elsewhere:
+  description:
+    - The run that had promoted somebody after an interrupted run of this host had begun, so that nothing was left to do
+      for an emergency failover to anybody; empty otherwise.
+  returned: success
+  type: str
 run_id:
   description: The run, as in the journal and the term row.
   returned: success
