@@ -44,19 +44,19 @@ class Collected:
         """
         while True:
             began = time.monotonic()
-            interrupted: KeyboardInterrupt | None = None
+            interrupted = False
             try:
                 try:
                     with Watch() as watch:
                         value, said = once()
-                except KeyboardInterrupt as interruption:
-                    interrupted = interruption
+                except KeyboardInterrupt:
+                    interrupted = True
                     raise
                 finally:
                     afterwards()
             except TROUBLE as error:
                 if interrupted:
-                    raise interrupted from error
+                    raise KeyboardInterrupt from error
                 self.failures += 1
                 self.notes.append(f"not counted: {error}")
                 say(f"{self.name}: {self.notes[-1]}")

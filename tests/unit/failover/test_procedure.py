@@ -7,9 +7,10 @@ never acknowledges; a run that is killed anywhere and run again converges; an un
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Iterator, Optional
 
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
@@ -387,16 +388,13 @@ def test_a_run_killed_twice_converges(tmp_path: Path, situation: str) -> None:
 
 
 # --- what another host's run has ended -------------------------------------------------------------------------------
-def ended_by_another(directory: Path, place: int) -> Optional[tuple[Cluster, Report]]:
-    """A run that was killed there, and one from another host that promoted after it; None when that one could not."""
+def ended_by_another(directory: Path, place: int) -> Iterator[tuple[Cluster, Report]]:
+    """A run that was killed there, and one from another host that promoted after it; none when that one could not."""
     cluster = after_crash()
     with pytest.raises(Killed):
         run(cluster, Request(EMERGENCY), directory / "first", kill_at=place, adversary=everybody_commits)
-    try:
-        other = run(cluster, Request(EMERGENCY), directory / "other", adversary=everybody_commits)
-    except Refused:
-        return None
-    return (cluster, other) if other.changed else None
+    with contextlib.suppress(Refused):
+        yield cluster, run(cluster, Request(EMERGENCY), directory / "other", adversary=everybody_commits)
 
 
 @pytest.mark.parametrize("woken", [False, True])
@@ -406,29 +404,24 @@ def test_what_another_host_has_ended_leaves_nothing_to_do_wherever_it_was_interr
     """Also when the old primary is back and takes writes that nobody acknowledges."""
     superseded = 0
     for place in range(boundaries(after_crash, Request(EMERGENCY), tmp_path / "count")):
-        found = ended_by_another(tmp_path / str(place), place)
-        if found is None:
-            continue
-        cluster, other = found
-        if woken:
-            cluster.servers["db1"].mysqld = "running"
-        begun = Journal(str(tmp_path / str(place) / "first"), "ledger", "z").unfinished()
-        report = None
-        try:
-            report = run(cluster, Request(EMERGENCY), tmp_path / str(place) / "first", adversary=everybody_commits)
-        except Refused as refused:
-            assert begun is None, f"{place}: {refused}"
-        if report is not None and not report.changed:
-            assert (report.ended_elsewhere, report.new_primary, report.term) == (
-                other.run_id,
-                other.new_primary,
-                other.term,
-            )
-            assert report.zero_loss == "proven" and "nothing left to do" in report.notes[-1]
-            superseded += 1
-        assert Journal(str(tmp_path / str(place) / "first"), "ledger", "z").unfinished() is None
-        if not woken:
-            check(cluster, other.new_primary)
+        directory = tmp_path / str(place)
+        for cluster, other in ended_by_another(directory, place):
+            if woken:
+                cluster.servers["db1"].mysqld = "running"
+            begun = Journal(str(directory / "first"), "ledger", "z").unfinished()
+            try:
+                report = run(cluster, Request(EMERGENCY), directory / "first", adversary=everybody_commits)
+            except Refused as refused:
+                assert begun is None, f"{place}: {refused}"
+                continue
+            if not report.changed:
+                found = (report.ended_elsewhere, report.new_primary, report.term, report.zero_loss)
+                assert found == (other.run_id, other.new_primary, other.term, "proven")
+                assert "nothing left to do" in report.notes[-1]
+                superseded += 1
+            assert Journal(str(directory / "first"), "ledger", "z").unfinished() is None
+            if not woken:
+                check(cluster, other.new_primary)
     assert superseded > 5
 
 
@@ -438,12 +431,11 @@ def test_mutant_who_does_not_look_at_the_term_refuses_what_another_host_has_ende
     monkeypatch.setattr(plan, "ended_elsewhere", lambda *_arguments: None)
     refusals = []
     for place in range(boundaries(after_crash, Request(EMERGENCY), tmp_path / "count")):
-        found = ended_by_another(tmp_path / str(place), place)
-        try:
-            if found:
-                run(found[0], Request(EMERGENCY), tmp_path / str(place) / "first", adversary=everybody_commits)
-        except Refused as refused:
-            refusals.append(refused.code)
+        for cluster, _other in ended_by_another(tmp_path / str(place), place):
+            try:
+                run(cluster, Request(EMERGENCY), tmp_path / str(place) / "first", adversary=everybody_commits)
+            except Refused as refused:
+                refusals.append(refused.code)
     assert "primary_alive" in refusals
 
 
