@@ -35,8 +35,6 @@ from .plan import Nothing, Rewind, plan_rewind
 from .verdict import Replica, StillPrimary, Unknown
 
 STATEMENT_WITHIN = 5.0
-KEPT_AT_MOST = 1 << 30
-"""Bytes of a log's end that are kept when nobody could be asked."""
 
 Say = Callable[[str], None]
 
@@ -67,7 +65,7 @@ def pass_through(given: Config, say: Say, *, now: float, host: str) -> None:
             _go(way, given, own, say, now=now, host=host)
         elif isinstance(found, Unknown):
             say(f"{found.reason.message}: {found.reason.next_step}")
-            _keep(given, own, say)
+            rewind.keep_end(given.place, given.records, own, say)
     finally:
         pool.close()
 
@@ -88,27 +86,13 @@ def _go(way: object, given: Config, own: str, say: Say, *, now: float, host: str
     elif isinstance(way, Refusal):
         for reason in way.reasons:
             say(f"not rewound, {reason.code}: {reason.message}")
-        _keep(given, own, say)
+        rewind.keep_end(given.place, given.records, own, say)
         say(f"start, harmless. {way.reasons[0].next_step}")
     elif isinstance(way, Rewind):
         say(f"surplus: {way.surplus} ({len(way.surplus)} transactions that nobody was told OK for)")
         done = rewind.rewind(way, own, given.place, given.evidence(host), now=now, reach=reach)
         say(f"archived in {done.archive}; {done.size - done.offset} bytes kept in {done.kept}")
         say(f"{done.file} cut at {done.offset}: crash recovery rolls them back; start")
-
-
-def _keep(given: Config, own: str, say: Say) -> None:
-    """The end of the log as it is: recovery changes the file, and a clone removes it."""
-    path = remains.last_file(given.place)
-    size = os.path.getsize(path)
-    begin = max(0, size - KEPT_AT_MOST)
-    name = f"{own or 'unknown'}-{os.path.basename(path)}-{begin}-{size}.kept"
-    target = os.path.join(given.records, name)
-    if os.path.exists(target):
-        say(f"kept already: {target}")
-        return
-    rewind.keep(path, begin, size, target)
-    say(f"the last {size - begin} bytes of {path} are kept in {target}")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

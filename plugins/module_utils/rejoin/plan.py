@@ -111,7 +111,7 @@ def _is_in(transaction: Transaction, gtids: GtidSet) -> bool:
 
 
 def _reasons(remains: Remains, successor: Successor, surplus: GtidSet, cut: list[Transaction]) -> Iterator[Reason]:
-    yield from _promised(remains, successor)
+    yield from promised(successor)
     yield from _where(remains, successor, surplus, cut)
     yield from _what(cut)
     wrong = {name: value for name, value in remains.persisted.items() if DURABLE.get(name, value) != value}
@@ -125,8 +125,8 @@ def _reasons(remains: Remains, successor: Successor, surplus: GtidSet, cut: list
         )
 
 
-def _promised(remains: Remains, successor: Successor) -> Iterator[Reason]:
-    """What says that no client was told OK for the surplus."""
+def promised(successor: Successor) -> Iterator[Reason]:
+    """Everything that leaves it open whether a client was told OK for what the successor lacks; nothing: nobody was."""
     if successor.term.proof != PROVEN:
         yield Reason(
             "promotion_not_proven",

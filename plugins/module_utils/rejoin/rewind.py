@@ -21,10 +21,13 @@ from ..binlog import archive
 from ..errors import HaError
 from . import record
 from .plan import Rewind
-from .remains import Place
+from .remains import Place, last_file
 
 POINTS = ("archive:before", "archive:after", "keep:after", "record:after", "cut:after")
 """Where a drill may kill this process."""
+
+KEPT_AT_MOST = 1 << 30
+"""Bytes of a log's end that are kept when it may not be cut."""
 
 _PIECE = 1 << 20
 
@@ -121,6 +124,23 @@ def stopped(data_directory: str) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def keep_end(place: Place, records: str, own: str, say: Callable[[str], None]) -> None:
+    """Keep the end of the log as it is: recovery changes the file, and a clone removes it.
+
+    :raises HaError: as ``keep``.
+    """
+    path = last_file(place)
+    size = os.path.getsize(path)
+    begin = max(0, size - KEPT_AT_MOST)
+    name = f"{own or 'unknown'}-{os.path.basename(path)}-{begin}-{size}.kept"
+    target = os.path.join(records, name)
+    if os.path.exists(target):
+        say(f"kept already: {target}")
+        return
+    keep(path, begin, size, target)
+    say(f"the last {size - begin} bytes of {path} are kept in {target}")
 
 
 def keep(path: str, begin: int, end: int, target: str) -> str:

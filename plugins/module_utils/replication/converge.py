@@ -34,6 +34,9 @@ REPEATS = 3
 REGAIN_SECONDS = 5
 """To wait for the lock on a server that has restarted."""
 
+LOCK_WAIT = 10
+"""Seconds to wait for whoever holds a lock: a server that has just started takes its own while it attaches itself."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Report:
@@ -251,7 +254,7 @@ class _Locked:
 
     def __enter__(self) -> _Locked:
         try:
-            self._locks.take(self._names, len(self._names))
+            self._locks.take(self._names, len(self._names), wait=LOCK_WAIT)
         except HaError:
             self._close()
             raise

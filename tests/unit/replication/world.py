@@ -157,6 +157,7 @@ class World:
         """Whoever could be promoted as proven, were the primary to die now, has everything acknowledged."""
         assert not self.wiped_registered, "a registered acknowledger was wiped"
         assert not self.served_astray, "a fence was lifted where data were not the primary's"
+        assert not self.counted_unverified, "a rewound server acknowledges before it was compared"
         assert not self.opened_unarmed, "applications may write where nothing is acknowledged"
         replicas = self.replicas()
         for size in range(1, len(replicas) + 1):
