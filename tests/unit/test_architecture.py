@@ -129,6 +129,8 @@ MAY_CATCH_ALL = {
 MODULE_EXTRAS = {
     ("plugins/modules/mysql_binlog_archive.py", "socket"): "says on which host it ran",
     ("plugins/modules/mysql_binlog_archive.py", "time"): "says when it ran",
+    ("plugins/modules/mysql_rejoin.py", "socket"): "says on which host it ran",
+    ("plugins/modules/mysql_rejoin.py", "time"): "says when it ran",
 }
 MODULE_STDLIB = frozenset({"__future__", "typing", "dataclasses"})
 

@@ -155,7 +155,7 @@ def locked(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_convergence_locks_all_that_answer_and_lets_go_at_the_end(locked: Any) -> None:
     with locked() as mine:
         mine.check()
-    assert LOCKS[0].log == [("take", ("s1", "s2"), 2, 0), "check", "release"]
+    assert LOCKS[0].log == [("take", ("s1", "s2"), 2, converge.LOCK_WAIT), "check", "release"]
 
 
 def test_a_server_that_restarted_is_locked_again_before_the_next_step(locked: Any) -> None:
