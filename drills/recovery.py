@@ -35,23 +35,30 @@ print(archive(request, apply=True, now=time.time(), host=socket.gethostname()).p
 
 @dataclass(frozen=True)
 class Returned:
-    """``errant`` and ``archives`` by server. An archive: {path, manifest}; the manifest is what stands in its file."""
+    """``errant`` and ``archives`` by server. An archive: {path, manifest}; the manifest is what stands in its file.
+
+    ``rewound``: the servers among them whose surplus was undone before they started.
+    """
 
     primary: str
     primary_uuid: str
     errant: Mapping[str, str] = field(default_factory=dict)
     archives: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rewound: frozenset[str] = frozenset()
 
     def of(self, server: str) -> dict[str, Any]:
         """How that server came back, as the drill's document has it."""
         if server in self.errant:
-            how = "archived and cloned"
+            how = "archived and rewound" if server in self.rewound else "archived and cloned"
             return {"how": how, "errant": self.errant[server], "archive": self.archives.get(server)}
         return {"how": "auto-position", "errant": "", "archive": None}
 
 
-def bring_back(cluster: Cluster) -> Returned:
-    """:raises DrillError: the cluster is not lossless again within WITHIN seconds."""
+def bring_back(cluster: Cluster, since: float) -> Returned:
+    """
+    :param since: seconds since the epoch; servers that were rewound after that belong to this run.
+    :raises DrillError: the cluster is not lossless again within WITHIN seconds.
+    """
     ends = time.monotonic() + WITHIN
     why = "nobody answered"
     errant: dict[str, str] = {}
@@ -63,8 +70,11 @@ def bring_back(cluster: Cluster) -> Returned:
             if silent:
                 why = f"{', '.join(silent)} did not answer"
             elif diagnosis.verdict == LOSSLESS and diagnosis.primary and cluster.reached(diagnosis.primary):
+                rewound = _rewound(cluster, diagnosis.primary, since)
+                errant.update({server: gtids for server, (gtids, _path) in rewound.items()})
+                paths.update({server: path for server, (_gtids, path) in rewound.items()})
                 manifests = {server: _manifest(cluster, server, path) for server, path in paths.items()}
-                return Returned(diagnosis.primary, diagnosis.primary_uuid, errant, manifests)
+                return Returned(diagnosis.primary, diagnosis.primary_uuid, errant, manifests, frozenset(rewound))
             else:
                 why = f"{diagnosis.verdict}: {'; '.join(diagnosis.reasons)}"
                 cluster.fence_strangers(diagnosis)
@@ -76,6 +86,23 @@ def bring_back(cluster: Cluster) -> Returned:
             why = str(error)
         time.sleep(_LOOK_AGAIN)
     raise DrillError(f"the cluster is not lossless after {WITHIN:g} s: {why}")
+
+
+def _rewound(cluster: Cluster, primary: str, since: float) -> dict[str, tuple[str, str]]:
+    """What was undone, and where it is archived, by server; as the primary's table has it."""
+    ask = (
+        "SELECT server_uuid, gtids, archive FROM lossless_ha.rejoin WHERE state = 'verified'"
+        f" AND detail NOT LIKE 'cloned%' AND written_at >= FROM_UNIXTIME({since:f})"
+    )
+    rows = cluster.hosts.run(primary, "mysql", "-N", "-B", "-e", ask).splitlines()
+    observation, _diagnosis = cluster.look()
+    found = {}
+    for row in rows:
+        uuid, gtids, path = row.split("\t")
+        state = observation.by_uuid(uuid)
+        if state is not None:
+            found[state.name] = (gtids, path)
+    return found
 
 
 def archive(cluster: Cluster, server: str, gtids: str) -> str:

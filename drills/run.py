@@ -96,6 +96,7 @@ class Run:
         return found
 
     def _whole(self) -> dict[str, Any]:
+        began = time.time()
         old = self._cluster.primary()
         replicas = [member.name for member in self._cluster.access.members if member.name != old.name]
         self._old = old
@@ -118,7 +119,7 @@ class Run:
                     trouble = error
             self._fence()
             self._heal_all()
-            returned = bring_back(self._cluster)
+            returned = bring_back(self._cluster, began)
         finally:
             # Also when somebody interrupts: nothing stays broken.
             self._heal_all()
