@@ -95,7 +95,7 @@ class Returning:
         if not isinstance(found, Replica):
             self._say("no other server is primary; mysql_replication makes this one writable once it is safe")
             return 0
-        # A failover may be about to freeze it, or a convergence to clone it: what is decided before its lock is taken may
+        # A failover may be about to freeze it, or a convergence to clone it: what was seen before its lock is taken may
         # not be true any more.
         locks = Locks(self._here, self._given.cluster, within=STATEMENT_WITHIN)
         locks.take([self._given.name], 1, wait=int(CONNECTED_WITHIN))
