@@ -65,7 +65,18 @@ PURE = (
     "rejoin/verdict.py",
     *(
         f"manager/{name}.py"
-        for name in ("sample", "verdict", "policy", "packets", "glance", "page", "page_style", "terminal", "metrics")
+        for name in (
+            "sample",
+            "verdict",
+            "policy",
+            "returning",
+            "packets",
+            "glance",
+            "page",
+            "page_style",
+            "terminal",
+            "metrics",
+        )
     ),
     *(f"replication/{name}.py" for name in ("plan", "member", "situation", "refusals", "predict", "steps")),
 )

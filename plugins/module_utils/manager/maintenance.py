@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Operations on one member that a person asked the manager for: done by the plans of ``replication/member.py``, in the
-history as a recovery is. Nothing here is begun by the manager itself."""
+"""Operations on one member: done by the plans of ``replication/member.py``, in the history as a recovery is.
+
+A person asks for them. One the manager begins by itself: a deposed server that came back is registered again
+(``returning.py``).
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,10 @@ from typing import Any, Callable, Mapping
 from ..errors import HaError
 from ..replication.converge import Report
 from ..replication.maintain import maintain, survives
-from ..replication.member import Request
+from ..replication.member import BRING_BACK, Request
 from ..replication.procedure import Means
 from ..replication.situation import Wish
+from ..replication.steps import WaitVerified
 from .config import ClusterConfig
 from .history import History
 from .policy import DONE, FAILED, MAINTENANCE, REFUSED, RUNNING
@@ -28,8 +32,8 @@ caught up by then goes on by itself, and is brought back by asking again."""
 Maintain = Callable[[ClusterConfig, Request], Report]
 
 
-def by_plan(config: ClusterConfig, request: Request) -> Report:
-    """The operation itself."""
+def by_plan(config: ClusterConfig, request: Request, *, check_only: bool = False) -> Report:
+    """The operation itself; with ``check_only`` what it would do."""
     login = config.replication
     return maintain(
         config.members,
@@ -51,7 +55,19 @@ def by_plan(config: ClusterConfig, request: Request) -> Report:
         ),
         cluster=config.name,
         connect_timeout=config.effect_deadline,
+        check_only=check_only,
     )
+
+
+def to_register(config: ClusterConfig, member: str) -> str:
+    """Why a member that came back is not to be registered now; empty when it is.
+
+    :raises HaError: the refusal, with all its reasons.
+    """
+    report = by_plan(config, Request(BRING_BACK, member), check_only=True)
+    if any(step["step"] == WaitVerified.__name__ for step in report.steps):
+        return "it was rewound, and is still being compared with the primary"
+    return "" if report.changed else "nothing is left to do"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -84,13 +84,15 @@ _DAY = 86400
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """What a cluster's configuration says about acting. ``cooldown`` in seconds."""
+    """What a cluster's configuration says about acting. ``cooldown`` in seconds. ``rejoin``: whether a deposed server
+    that came back by itself is registered again."""
 
     automatic: bool = True
     cooldown: float = 600.0
     act_on_cut: bool = True
     maintenance: tuple[Window, ...] = ()
     dry_run: bool = False
+    rejoin: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

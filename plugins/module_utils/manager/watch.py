@@ -22,13 +22,14 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 from ..errors import HaError
 from ..failover.interrupted import Interrupted
+from ..replication.member import BRING_BACK
 from ..topology.observe import Members
-from . import board, policy, verdict
+from . import board, policy, returning, verdict
 from .board import View
 from .config import ClusterConfig, Config
 from .history import History
 from .link import Links, Round, Target
-from .maintenance import Asked, Maintain, Maintenance, by_plan
+from .maintenance import Asked, Maintain, Maintenance, by_plan, to_register
 from .policy import Act, Rest, Situation
 from .recover import Cause, FailOver, Recovery, by_procedure, say
 from .verdict import Tick, Verdict, Watched
@@ -52,6 +53,9 @@ JOURNALS_EVERY, JOURNALS_EVERY_WHEN_ILL = 60.0, 5.0
 """Seconds between two looks for a run of somebody else on this host that was interrupted. It leaves a cluster ill,
 unless its promotion had been done."""
 
+MANAGER = "the manager"
+"""Who asks for what it does by itself."""
+
 _QUIET = frozenset({verdict.HEALTHY, verdict.CONTROLLER_CUT})
 
 
@@ -69,6 +73,8 @@ class _Cluster:
         self.journals_at = -math.inf
         self.journal_trouble = ""
         self.taken_up: set[str] = set()
+        self.returns: dict[str, tuple[int, float]] = {}
+        """By member: how often it could not be registered again, and when it is tried next."""
         self.view = View(config, Watched(), Verdict(verdict.UNKNOWN, ("not looked yet",)), Rest(), wall, wall)
 
     def next_at(self) -> float:
@@ -91,6 +97,7 @@ class Manager:
         links: Optional[Links] = None,
         do: FailOver = by_procedure,
         tend: Maintain = by_plan,
+        to_register: Callable[[ClusterConfig, str], str] = to_register,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -101,6 +108,7 @@ class Manager:
         self._wall = wall
         self._do = do
         self._tend = tend
+        self._to_register = to_register
         self._links = links or Links(clock=clock)
         self._interrupted = Interrupted(config.journal_directory, wall=wall)
         self._started_at = wall()
@@ -250,6 +258,7 @@ class Manager:
             self._act(cluster, decision, watched, found, now)
         else:
             self._look_at_journals(cluster, found, now)
+            self._look_at_returns(cluster, found, tick, now)
 
     def _show(self, cluster: _Cluster, watched: Watched, found: Verdict, decision: policy.Decision, now: float) -> None:
         before = cluster.view
@@ -342,7 +351,7 @@ class Manager:
     def _looked(self, done: concurrent.futures.Future[None]) -> None:
         error = done.exception()
         if error is not None:
-            self._say(ERROR, f"looking at the journals ended with {type(error).__name__}: {error}")
+            self._say(ERROR, f"a look of its own ended with {type(error).__name__}: {error}")
 
     def _find_interrupted(self, cluster: _Cluster) -> None:
         name = cluster.config.name
@@ -360,6 +369,47 @@ class Manager:
         begin = left.last("begin") or {}
         cluster.resume = {"id": left.run_id, "old_primary": begin.get("old_primary")}
         self._links.wake()
+
+    def _look_at_returns(self, cluster: _Cluster, found: Verdict, tick: Tick, now: float) -> None:
+        """Register a deposed server that came back by itself, in a thread of its own. One at a time."""
+        term = cluster.view.watched.term
+        if found.verdict not in (verdict.HEALTHY, verdict.DEGRADED) or found.closed or term is None:
+            return
+        if not cluster.config.rules.rejoin or self._config.dry_run:
+            return
+        back = returning.returned(term, tick.answers, cluster.config.members)
+        cluster.returns = {name: tried for name, tried in cluster.returns.items() if name in back}
+        due = [name for name in back if cluster.returns.get(name, (0, 0.0))[1] <= self._clock()]
+        if not due or self._standing_holds(cluster, now):
+            return
+        if self._take(cluster.config.name):
+            self._recoveries.submit(self._register, cluster, due[0]).add_done_callback(self._looked)
+
+    def _register(self, cluster: _Cluster, member: str) -> None:
+        name = cluster.config.name
+        refused = cluster.returns.get(member, (0, 0.0))[0]
+        why = ""
+        try:
+            why = self._to_register(cluster.config, member)
+            if not why:
+                self._say(INFO, f"{name}: {member} came back; it is registered again")
+                watched, verdict_now = cluster.view.watched, cluster.view.verdict
+                cause = Cause(
+                    verdict=verdict_now.verdict,
+                    old_primary=verdict_now.primary,
+                    old_primary_uuid=verdict_now.primary_uuid,
+                    term=watched.term.term if watched.term else 0,
+                )
+                asked = Asked(member, BRING_BACK, MANAGER, "it came back")
+                Maintenance(cluster.config, self._history, do=self._tend, wall=self._wall).run(asked, cause)
+        except HaError as error:
+            why = str(error)
+        finally:
+            with self._guard:
+                self._running.discard(name)
+        cluster.returns[member] = (refused + 1, self._clock() + returning.pause(refused + 1))
+        if why and not refused:
+            self._say(WARNING, f"{name}: {member} came back, and is not registered yet: {why}")
 
     def _standing_holds(self, cluster: _Cluster, now: float) -> Sequence[str]:
         """What would keep the manager from acting, were the primary to die now."""
