@@ -458,15 +458,18 @@ class Query:
     text: str
 
 
-def decode_query(body: bytes, format_: FormatDescription) -> Query:
-    """:raises HaError: ``binlog_event_malformed``."""
+def decode_query(body: bytes, format_: FormatDescription, kind: int = Kind.QUERY) -> Query:
+    """QUERY, and EXECUTE_LOAD_QUERY, which has more before the same.
+
+    :raises HaError: ``binlog_event_malformed``.
+    """
     field = Cursor(body, "QUERY event")
     thread_id = field.unsigned(4)
     field.take(4)
     schema_length = field.unsigned(1)
     error_code = field.unsigned(2)
     variables = field.unsigned(2)
-    field.take(max(0, format_.post_header_length(Kind.QUERY) - field.position))
+    field.take(max(0, format_.post_header_length(kind) - field.position))
     field.take(variables)
     schema = field.take(schema_length).decode("utf-8", "backslashreplace")
     field.take(1)
