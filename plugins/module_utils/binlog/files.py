@@ -469,25 +469,28 @@ class BinlogFile:
     def contents(self, start: int, end: int) -> Iterator[Content]:
         """Every event from ``start`` up to ``end``, with its whole body; instead of a payload, the events inside it.
 
-        One event at a time is held in memory. Checksums are checked.
+        One event at a time is held in memory. Checksums are checked. The format is that of the last description read,
+        here or by ``transactions``; of a file of which nothing was read yet, its first.
 
         :raises HaError: ``binlog_unreadable``: there is no whole, unbroken event where one should be;
             ``binlog_compressed``: a payload that this Python cannot decompress; ``binlog_event_malformed``.
         """
-        form = self._format or self.prelude().format
+        if self._format is None:
+            self._format = self.prelude().format
         offset = start
         while offset < end:
             self._stream.seek(offset)
-            kind, body, form, offset = self._whole_event(offset, end, form)
-            if kind == Kind.TRANSACTION_PAYLOAD:
-                yield from _inside(body, form)
-            elif kind != Kind.FORMAT_DESCRIPTION:
-                yield Content(kind, body, form)
+            content, offset = self._whole_event(offset, end)
+            if content.kind == Kind.TRANSACTION_PAYLOAD:
+                yield from _inside(content.body, content.format)
+            elif content.kind == Kind.FORMAT_DESCRIPTION:
+                self._format = content.format
+            else:
+                yield content
 
-    def _whole_event(
-        self, offset: int, end: int, form: Optional[FormatDescription]
-    ) -> tuple[int, bytes, FormatDescription, int]:
-        """Type, whole body, the format that holds from here on, and where the next event begins."""
+    def _whole_event(self, offset: int, end: int) -> tuple[Content, int]:
+        """The event where the stream stands, with the format that holds from here on, and where the next one begins."""
+        form = self._format
         raw = self._read(HEADER_LENGTH)
         header = events.decode_header(raw)
         behind = offset + header.length
@@ -507,7 +510,7 @@ class BinlogFile:
                 evidence={"path": self.path, "offset": offset, "kind": events.kind_name(header.kind)},
                 next_step="Find out what changed the file; then run again.",
             )
-        return header.kind, body, form, behind
+        return Content(header.kind, body, form), behind
 
     def raw(self, start: int, end: int) -> Iterator[bytes]:
         """The bytes from ``start`` up to ``end``, in pieces.
