@@ -197,8 +197,8 @@ sha256:
 rows:
   description:
     - >-
-      What C(rows.jsonl) holds: its name (empty in check mode, and for an archive that was made before there were decoded
-      rows), size and SHA-256, the number of row changes and of statements, and under C(undecoded) at most 500 of the
+      What C(rows.jsonl) holds: its name (empty in check mode, and for an archive of before there were decoded rows),
+      size and SHA-256, the number of row changes and of statements, and under C(undecoded) at most 500 of the
       transactions that have no line there, each with C(gtid), C(code) and C(why).
   returned: always
   type: dict

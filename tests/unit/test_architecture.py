@@ -42,6 +42,7 @@ PURE = (
     *(f"server/{name}.py" for name in ("state", "dialect", "settings")),
     *(f"topology/{name}.py" for name in ("durability", "testimony", "proof", "diagnose", "render")),
     "failover/plan.py",
+    "rejoin/compare_plan.py",
     "keeper/lease.py",
     "keeper/fence.py",
     *(
@@ -52,6 +53,8 @@ PURE = (
 )
 # What is used of these is pure in itself and lives in a file that is not.
 PURE_BUT_FOR = {
+    ("rejoin/compare_plan.py", "server/session.py"): "identifier",
+    ("rejoin/compare_plan.py", "binlog/rows_json.py"): "value_of",
     ("replication/plan.py", "rejoin/clone.py"): "choose_donor",
     ("replication/situation.py", "server/accounts.py"): "replication_user",
 }
@@ -93,6 +96,7 @@ MAY_SLEEP = {
     ("plugins/module_utils/server/local.py", "resume"): "a server whose replication comes back",
     ("plugins/module_utils/server/stop_guard.py", "guard"): "handed in, so that tests do not wait",
     ("plugins/module_utils/rejoin/clone.py", "_back"): "a server that starts again after it was cloned",
+    ("plugins/module_utils/rejoin/compare.py", "compare"): "a row in flight on the primary that comes to rest",
     ("plugins/module_utils/replication/repoint.py", "_until"): "threads of a replica start and stop by themselves",
     ("plugins/module_utils/replication/procedure.py", "wait"): "a replica that receives",
     ("plugins/module_utils/replication/procedure.py", "_until"): "a connection that comes up",

@@ -6,7 +6,7 @@ An archive is a directory of its own (0700) with three files (0600):
 * ``transactions.binlog``: a binary log file that ``mysqlbinlog`` reads: the FORMAT_DESCRIPTION event of the source
   (marked as closed), then the transactions, byte for byte. Where the source's format changes, the description of the
   next source file stands before its transactions.
-* ``rows.jsonl``: their row changes and statements, decoded (``archive_rows``, ``changes``).
+* ``rows.jsonl``: their row changes and statements, decoded (``rows_json``).
 * ``manifest.json``: what was asked and what was not found and why, where each transaction lay, its SHA-256, what it
   touched, and the SHA-256 of the whole; of the rows their number, the SHA-256, and which transactions could not be
   decoded.
@@ -403,7 +403,7 @@ def load(target: str) -> dict[str, Any]:
 
 
 def objects(target: str, manifest: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """What ``rows.jsonl`` of an archive holds, one object after the other; see ``changes`` for their form.
+    """What ``rows.jsonl`` of an archive holds, one object after the other; see ``rows_json`` for their form.
 
     :raises HaError: ``rows_unreadable``; for an archive of format 1, which is decoded now, what decoding raises.
     """

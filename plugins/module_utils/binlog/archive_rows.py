@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""``rows.jsonl`` of an archive: its transactions' row changes and statements (``changes`` says in what form).
+"""``rows.jsonl`` of an archive: its transactions' row changes and statements (``rows_json`` says in what form).
 
 The raw events are the evidence; the rows are that evidence made readable. So rows that cannot be decoded, or that the
 disk has no room for, never keep an archive from being made: the transaction is named with the reason, and has no line.
@@ -15,9 +15,10 @@ from typing import Any, BinaryIO, Iterator, Mapping, Sequence
 
 from ..errors import HaError
 from . import events
-from .changes import ROW, all_changes, changes, line_of
+from .changes import all_changes, changes
 from .files import BinlogFile
 from .rows import Decoder, Logged
+from .rows_json import ROW, line_of
 
 ROWS_NAME = "rows.jsonl"
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import decimal
 import functools
 import struct
-import time
 from typing import Any, Callable, Optional
 
 from . import charsets, json_binary
@@ -172,8 +171,19 @@ def _datetime(column: Column) -> Reader:
 
 @functools.lru_cache(maxsize=1024)
 def _second(epoch: int) -> str:
-    """Rows of one statement mostly carry the same few seconds."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(epoch)) if epoch else "0000-00-00 00:00:00"
+    """A moment in UTC. Rows of one statement mostly carry the same few seconds."""
+    if not epoch:
+        return "0000-00-00 00:00:00"
+    days, seconds = divmod(epoch, 86400)
+    # Years that begin in March: the leap day is then the last one.
+    era, day = divmod(days + 719468, 146097)
+    year = (day - day // 1460 + day // 36524 - day // 146096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    day -= (153 * month + 2) // 5
+    year += 400 * era + (month > 9)
+    month += -9 if month > 9 else 3
+    return f"{year:04d}-{month:02d}-{day + 1:02d} {seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
 def _timestamp(column: Column) -> Reader:

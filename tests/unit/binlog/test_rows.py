@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 import decimal
 import json
 import struct
@@ -10,7 +11,7 @@ import time
 from typing import Any
 
 import pytest
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog import changes, charsets, json_binary, tables
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog import charsets, json_binary, rows_json, tables
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.events import Kind
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.rows import (
     Change,
@@ -118,6 +119,12 @@ MIDDLE_UNSIGNED = smith.optional(1, smith.high_first([False, True, False]))
 def test_each_type(field: smith.Field, value: Any, more: bytes, expected: Any) -> None:
     found = only(field, value, more)
     assert found == expected and type(found) is type(expected)
+
+
+@given(st.integers(1, 0xFFFFFFFF))
+def test_every_moment(epoch: int) -> None:
+    expected = datetime.datetime.fromtimestamp(epoch, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    assert only(smith.timestamp2(0), (epoch, 0)) == expected
 
 
 def test_a_text_that_is_none_stays_bytes() -> None:
@@ -438,10 +445,10 @@ def test_what_is_no_secret_is_kept(text: str) -> None:
 
 def test_json_of_a_line_is_json() -> None:
     (change,) = decoded(EVERYTHING_MAP, (Kind.WRITE_ROWS, smith.rows(len(EVERYTHING), smith.image(EVERYTHING, VALUES))))
-    held = json.loads(changes.line_of("u:1", change))
+    held = json.loads(rows_json.line_of("u:1", change))
     assert held["gtid"] == "u:1" and held["kind"] == "row" and held["key"] == {"c0": 1} and held["before"] is None
     assert held["after"]["c15"] == {"base64": "YWIAAA=="}
-    assert changes.value_of(held["after"]["c15"]) == b"ab\0\0"
+    assert rows_json.value_of(held["after"]["c15"]) == b"ab\0\0"
     assert held["after"]["c21"] == "100000000.000000000000" and held["after"]["c22"] == "-123.45"
     with pytest.raises(HaError, match="rows_unreadable"):
-        changes.value_of({"base65": ""})
+        rows_json.value_of({"base65": ""})
