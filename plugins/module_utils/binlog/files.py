@@ -42,11 +42,7 @@ from .events import (
     malformed,
 )
 from .transactions import Building, Transaction
-
-try:  # Python 3.14 and later
-    from compression import zstd as _zstd  # type: ignore[import-not-found, unused-ignore]  # novm
-except ImportError:
-    _zstd = None
+from .zstd import zstd as _zstd
 
 _PIECE = 1 << 18
 _HEAD = 1 << 17
@@ -473,7 +469,7 @@ class BinlogFile:
         here or by ``transactions``; of a file of which nothing was read yet, its first.
 
         :raises HaError: ``binlog_unreadable``: there is no whole, unbroken event where one should be;
-            ``binlog_compressed``: a payload that this Python cannot decompress; ``binlog_event_malformed``.
+            ``binlog_compressed``: a payload that cannot be decompressed here; ``binlog_event_malformed``.
         """
         if self._format is None:
             self._format = self.prelude().format
@@ -658,9 +654,9 @@ def _inside(body: bytes, form: FormatDescription) -> Iterator[Content]:
     if not _can_unpack(payload):
         raise HaError(
             "binlog_compressed",
-            f"a transaction is compressed ({payload.compression}) and this Python cannot decompress it",
+            f"a transaction is compressed ({payload.compression}) and cannot be decompressed here",
             evidence={"compression": payload.compression},
-            next_step="Read it with mysqlbinlog, or with Python 3.14 or later.",
+            next_step="Read it with mysqlbinlog, or where there is libzstd.so.1 or Python 3.14.",
         )
     packed = io.BytesIO(body)
     packed.seek(payload.offset)
