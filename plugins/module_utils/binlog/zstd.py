@@ -2,8 +2,8 @@
 """Decompressing zstd: Python's own from 3.14 on, before that the system's libzstd, which systemd and the package
 managers of every supported system need anyway.
 
-``zstd`` has of ``compression.zstd`` what this room uses: ``ZstdDecompressor`` and ``ZstdError``. It is None where there is
-neither.
+``zstd`` has of ``compression.zstd`` what this room uses, ``ZstdDecompressor`` and ``ZstdError``. It is None where there
+is neither.
 """
 
 from __future__ import annotations
