@@ -24,7 +24,7 @@ description:
     transactions are kept as they are, and looked into where there is C(libzstd.so.1) or Python 3.14.
   - >-
     Rows that cannot be decoded (a compressed transaction where nothing decompresses it, JSON logged as a difference,
-    column types of before MySQL 5.6), or that the disk has no room for, do not keep an archive from being made: RV(rows)
+    column types of before MySQL 5.6), or that the disk has no room for, keep no archive from being made: RV(rows)
     and the manifest name the transaction and the reason, and a warning says so. See the page on archives in the
     collection's documentation for the form of C(rows.jsonl).
 options:
