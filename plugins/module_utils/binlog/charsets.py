@@ -8,7 +8,7 @@ byte). A text of another one stays bytes: nothing is lost, and nothing is guesse
 from __future__ import annotations
 
 import codecs
-from typing import Optional, Union
+from typing import Callable, Optional, Union
 
 BINARY = 63
 
@@ -52,21 +52,29 @@ _CODECS = {number: codec for first, last, codec in _RANGES for number in range(f
 
 
 def codec_of(collation: Optional[int]) -> Optional[str]:
-    """What ``text`` takes; None for binary strings and for character sets that stay bytes."""
+    """What ``decoder`` takes; None for binary strings and for character sets that stay bytes."""
     return None if collation is None else _CODECS.get(collation)
 
 
-def text(data: bytes, codec: str) -> Union[str, bytes]:
-    """The text; the bytes as they are when they are none."""
-    try:
-        if codec == LATIN1:
-            return codecs.charmap_decode(data, "strict", _LATIN1_MAP)[0]
-        return data.decode(codec)
-    except UnicodeDecodeError:
-        return data
+def decoder(codec: str) -> Callable[[bytes], Union[str, bytes]]:
+    """Makes text of bytes; leaves them as they are when they are none."""
+    if codec == LATIN1:
+        return _latin1
+
+    def decode(data: bytes) -> Union[str, bytes]:
+        try:
+            return data.decode(codec)
+        except UnicodeDecodeError:
+            return data
+
+    return decode
+
+
+def _latin1(data: bytes) -> str:
+    return codecs.charmap_decode(data, "strict", _LATIN1_MAP)[0]
 
 
 def shown(data: bytes, codec: Optional[str]) -> str:
     """Text whatever the bytes are, for names."""
-    decoded = text(data, codec or UTF8)
+    decoded = decoder(codec or UTF8)(data)
     return decoded if isinstance(decoded, str) else data.decode(UTF8, "backslashreplace")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence
 
 from ..errors import HaError
 from . import charsets
@@ -234,7 +234,7 @@ def _described(
     columns: Sequence[Column], fields: dict[int, bytes]
 ) -> tuple[tuple[Column, ...], tuple[KeyPart, ...], tuple[str, ...]]:
     """The columns with what the optional metadata adds, the key, and what is not told."""
-    changes: list[dict[str, object]] = [{} for _column_ in columns]
+    changes: list[dict[str, Any]] = [{} for _column_ in columns]
     unknown = []
 
     def of(kinds: frozenset[ColumnType]) -> list[int]:
@@ -280,7 +280,7 @@ def _described(
     if _Field.COLUMN_VISIBILITY in fields:
         for change, bit in zip(changes, _bits(fields[_Field.COLUMN_VISIBILITY], len(changes))):
             change["visible"] = bit
-    whole = tuple(dataclasses.replace(column, **change) for column, change in zip(columns, changes))  # type: ignore[arg-type]
+    whole = tuple(dataclasses.replace(column, **change) for column, change in zip(columns, changes))
     return whole, _key(fields, len(columns)), tuple(dict.fromkeys(unknown))
 
 

@@ -245,13 +245,7 @@ def _counted(width: int, convert: Optional[Callable[[bytes], Any]]) -> Reader:
 
 def _converter(column: Column) -> Optional[Callable[[bytes], Any]]:
     codec = charsets.codec_of(column.collation)
-    if codec is None:
-        return None
-
-    def convert(data: bytes) -> Any:
-        return charsets.text(data, codec)
-
-    return convert
+    return None if codec is None else charsets.decoder(codec)
 
 
 def _varchar(column: Column) -> Reader:

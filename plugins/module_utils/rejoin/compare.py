@@ -259,7 +259,7 @@ class _Comparing:
         names = [*_SETTINGS, "max_execution_time"]
         shown = ", ".join(f"@@SESSION.{name} AS {name}" for name in names)
         before = session.one(f"SELECT {shown}", within=self._within())
-        self._set(session, {**_SETTINGS, "max_execution_time": int(self._limits.statement * 1000)})
+        self._set(session, {**_SETTINGS, "max_execution_time": int(self._limits.statement * 900)})
         try:
             yield
         finally:
