@@ -354,7 +354,7 @@ def test_every_byte_of_a_character_set_is_the_servers(primary: Primary) -> None:
 
 KEY_TYPES = (
     "TINYINT UNSIGNED", "BIGINT", "BIGINT UNSIGNED", "DECIMAL(10,2)", "DECIMAL(65,30)", "FLOAT", "DOUBLE", "BIT(10)",
-    "YEAR", "DATE", "TIME(3)", "DATETIME(6)", "TIMESTAMP(6) NULL", "CHAR(10)", "VARCHAR(20)", "BINARY(4)", 
+    "YEAR", "DATE", "TIME(3)", "DATETIME(6)", "TIMESTAMP(6) NULL", "CHAR(10)", "VARCHAR(20)", "BINARY(4)",
     "VARBINARY(20)", "VARCHAR(100) CHARACTER SET latin1 COLLATE latin1_bin", "VARCHAR(100) CHARACTER SET utf16",
     "VARCHAR(100) CHARACTER SET gbk", "VARCHAR(100) CHARACTER SET cp1251", "ENUM('a','ž','it''s')", "SET('a','ž','c')",
     "VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_cs_0900_as_cs",
