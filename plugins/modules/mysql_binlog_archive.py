@@ -14,13 +14,19 @@ description:
   - >-
     After a failover the old primary may hold transactions that no other server has. Before anything is done to it, this
     module takes their raw events out of its binary log and keeps them: as a binary log file that C(mysqlbinlog) reads,
-    with a manifest that says what was asked, what was found where, what it touched, and what was not found and why.
+    with a manifest that says what was asked, what was found where, what it touched, and what was not found and why; and
+    decoded, as C(rows.jsonl), one JSON object for each row change or statement.
   - Runs on the database host and reads files only; mysqld may be running or not. The binary log is not changed.
   - An archive appears whole or not at all, is read back before it counts, and is never written over.
   - >-
     Only files whose PREVIOUS_GTIDS event says that they may hold the transactions are searched. A file torn by a crash
     is read as far as its transactions are whole. GTIDs with tags (MySQL 8.3 and later) are understood; compressed
-    transactions are kept as they are, and looked into where Python can (3.14 and later).
+    transactions are kept as they are, and looked into where there is C(libzstd.so.1) or Python 3.14.
+  - >-
+    Rows that cannot be decoded (a compressed transaction where nothing decompresses it, JSON logged as a difference,
+    column types of before MySQL 5.6), or that the disk has no room for, keep no archive from being made: RV(rows)
+    and the manifest name the transaction and the reason, and a warning says so. See the page on archives in the
+    collection's documentation for the form of C(rows.jsonl).
 options:
   gtids:
     description:
@@ -68,7 +74,8 @@ notes:
   - "Needs no grant and no connection: it reads and writes files as root."
   - >-
     The archive holds rows of the business (directory 0700, files 0600). The module's result and the diff hold GTIDs,
-    table names and numbers only.
+    table names and numbers only. In C(rows.jsonl) statements that may say a password or its hash, and rows of tables
+    like C(mysql.user), stand without their contents; the raw events have them.
   - >-
     Fails with the code C(gtids_not_in_binlog) and writes nothing when transactions are missing and O(allow_missing) is
     off. Other codes: C(archive_exists), C(archive_damaged), C(archive_busy), C(archive_directory_unsafe),
@@ -141,7 +148,8 @@ transactions:
   description:
     - >-
       The transactions, at most 500 of them (the manifest has all): GTID, times, tables with the number of row events,
-      statements by their first words, how it ended, source file and offsets, SHA-256 of the raw events.
+      statements by their first words, how it ended, source file and offsets, SHA-256 of the raw events, and its number
+      of lines in C(rows.jsonl) (-1 where they could not be decoded).
   returned: always
   type: list
   elements: dict
@@ -164,6 +172,7 @@ transactions:
       end: 514
       archive_start: 127
       sha256: 9c1185a5c5e9fc54612808977ee8f548b2258d31b2e9b0ad2c8a0ffb8a1a0d3a
+      lines: 1
 transaction_count:
   description: How many transactions the archive holds.
   returned: always
@@ -185,6 +194,21 @@ sha256:
   description: SHA-256 of the archived binary log file; empty in check mode when it is not there yet.
   returned: always
   type: str
+rows:
+  description:
+    - >-
+      What C(rows.jsonl) holds: its name (empty in check mode, and for an archive of before there were decoded rows),
+      size and SHA-256, the number of row changes and of statements, and under C(undecoded) at most 500 of the
+      transactions that have no line there, each with C(gtid), C(code) and C(why).
+  returned: always
+  type: dict
+  sample:
+    file: rows.jsonl
+    size: 231
+    sha256: 5b41362bc82b7f3d56edc5a306db22105707d01ff4819e26faef9724a2d406c9
+    rows: 1
+    statements: 0
+    undecoded: []
 server_uuid:
   description: The server whose binary log it is, as C(auto.cnf) says; empty when that is not there.
   returned: always
@@ -222,6 +246,9 @@ def keep(params, check_mode, warn):
         allow_missing=params["allow_missing"],
     )
     done = archive(request, apply=not check_mode, now=time.time(), host=socket.gethostname())
+    undecoded = done.values["rows"]["undecoded"]
+    if undecoded:
+        warn(f"rows.jsonl lacks {len(undecoded)} transactions, the first because {undecoded[0]['why']}")
     return glue.Outcome(done.changed, done.values, done.before, done.after)
 
 

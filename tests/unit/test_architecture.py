@@ -59,6 +59,7 @@ PURE = (
     *(f"server/{name}.py" for name in ("state", "dialect", "settings")),
     *(f"topology/{name}.py" for name in ("durability", "testimony", "proof", "diagnose", "render")),
     "failover/plan.py",
+    "rejoin/compare_plan.py",
     "keeper/lease.py",
     "keeper/fence.py",
     "rejoin/plan.py",
@@ -85,6 +86,8 @@ PURE_BUT_FOR = {
     ("rejoin/plan.py", "binlog/tail.py"): "Tail",
     ("rejoin/plan.py", "binlog/transactions.py"): "Transaction",
     ("replication/plan.py", "clone/copy.py"): "choose_donor",
+    ("rejoin/compare_plan.py", "server/session.py"): "identifier",
+    ("rejoin/compare_plan.py", "binlog/rows_json.py"): "value_of",
     ("replication/situation.py", "server/accounts.py"): "replication_user",
 }
 # The clock, chance, the network, files and other processes: for a decider they are arguments.
@@ -126,6 +129,7 @@ MAY_SLEEP = {
     ("plugins/module_utils/server/stop_guard.py", "guard"): "handed in, so that tests do not wait",
     ("plugins/module_utils/clone/copy.py", "_back"): "a server that starts again after it was cloned",
     ("plugins/module_utils/rejoin/peers.py", "ask"): "handed in, so that tests do not wait",
+    ("plugins/module_utils/rejoin/compare.py", "compare"): "a row in flight on the primary that comes to rest",
     ("plugins/module_utils/replication/repoint.py", "_until"): "threads of a replica start and stop by themselves",
     ("plugins/module_utils/replication/procedure.py", "wait"): "a replica that receives",
     ("plugins/module_utils/replication/procedure.py", "_until"): "a connection that comes up",

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Evidence: the raw events of named transactions, taken out of the binary log and kept.
 
-An archive is a directory of its own (0700) with two files (0600):
+An archive is a directory of its own (0700) with three files (0600):
 
 * ``transactions.binlog``: a binary log file that ``mysqlbinlog`` reads: the FORMAT_DESCRIPTION event of the source
   (marked as closed), then the transactions, byte for byte. Where the source's format changes, the description of the
   next source file stands before its transactions.
+* ``rows.jsonl``: their row changes and statements, decoded (``rows_json``).
 * ``manifest.json``: what was asked and what was not found and why, where each transaction lay, its SHA-256, what it
-  touched, and the SHA-256 of the whole.
+  touched, and the SHA-256 of the whole; of the rows their number, the SHA-256, and which transactions could not be
+  decoded.
+
+Archives of format 1 had no ``rows.jsonl``; they stay good.
 
 It appears at once or not at all: built beside its place, read back with the same reader, synced, renamed. It is never
 written over. Nothing in the binary log or the data directory is changed.
@@ -31,11 +35,14 @@ from typing import Any, Iterator, Mapping, Optional
 
 from ..errors import HaError
 from ..gtid import EMPTY, GtidSet, Interval, Origin
-from . import events
+from . import archive_rows, events
+from .archive_rows import ROWS_NAME
+from .archive_rows import digest as _digest
 from .files import BinlogFile, Candidate, Choice, Ending, choose_files, membership, read_index
 from .transactions import Transaction
 
-FORMAT = 1
+FORMAT = 2
+_READABLE = (1, FORMAT)
 LOG_NAME = "transactions.binlog"
 MANIFEST_NAME = "manifest.json"
 RESERVE = 64 << 20
@@ -45,6 +52,8 @@ MOST_RETURNED = 500
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _PARTIAL = ".partial-"
+_MANIFEST_AT_MOST = 1 << 16
+"""Bytes of a manifest, without its transactions."""
 _LOCK = ".lock"
 
 
@@ -280,12 +289,14 @@ def _nothing() -> dict[str, Any]:
         "tables": [],
         "size": 0,
         "sha256": "",
+        "rows": dict(archive_rows.NOTHING),
         "server_uuid": "",
     }
 
 
 def _values(target: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The module's result, from a manifest."""
+    rows = manifest.get("rows") or archive_rows.NOTHING
     return {
         "path": target,
         "manifest": os.path.join(target, MANIFEST_NAME),
@@ -297,6 +308,7 @@ def _values(target: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
         "tables": manifest["tables"],
         "size": manifest["archive"]["size"],
         "sha256": manifest["archive"]["sha256"],
+        "rows": {**rows, "undecoded": rows["undecoded"][:MOST_RETURNED]},
         "server_uuid": manifest["server_uuid"],
     }
 
@@ -326,6 +338,7 @@ def _manifest(request: Request, result: Search, uuid: str, now: float, host: str
             "end": each.transaction.end,
             "archive_start": 0,
             "sha256": "",
+            "lines": 0,
         }
         transactions.append({**each.transaction.as_result(), **where})
     return {
@@ -352,6 +365,7 @@ def _manifest(request: Request, result: Search, uuid: str, now: float, host: str
         ],
         "tables": [{"schema": schema, "table": table, **counts} for (schema, table), counts in sorted(tables.items())],
         "archive": {"file": LOG_NAME, "size": 0, "sha256": ""},
+        "rows": dict(archive_rows.NOTHING),
         "transactions": transactions,
     }
 
@@ -377,6 +391,25 @@ def _exists(target: str, why: str) -> HaError:
     )
 
 
+def load(target: str) -> dict[str, Any]:
+    """The manifest of an archive whose bytes are those it was made with.
+
+    :raises HaError: ``archive_damaged``: it is none, or not there.
+    """
+    manifest = _existing(target)
+    if manifest is None:
+        raise _unusable(target, "it is not there")
+    return manifest
+
+
+def objects(target: str, manifest: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What ``rows.jsonl`` of an archive holds, one object after the other; see ``rows_json`` for their form.
+
+    :raises HaError: ``rows_unreadable``; for an archive of format 1, which is decoded now, what decoding raises.
+    """
+    return archive_rows.objects(target, manifest, LOG_NAME)
+
+
 def _existing(target: str) -> Optional[dict[str, Any]]:
     """The manifest of an archive that is there, whose bytes are those it was made with; None when nothing is there."""
     if not os.path.lexists(target):
@@ -390,11 +423,24 @@ def _existing(target: str) -> Optional[dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise _unusable(target, f"{type(error).__name__}: {error}") from error
     wanted_keys = set(_manifest_keys())
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not wanted_keys <= set(manifest):
-        raise _unusable(target, f"its manifest is not of format {FORMAT}")
+    if not isinstance(manifest, dict) or manifest.get("format") not in _READABLE or not wanted_keys <= set(manifest):
+        raise _unusable(target, f"its manifest is not of format {' or '.join(map(str, _READABLE))}")
     if manifest["archive"] != {"file": LOG_NAME, "size": size, "sha256": digest}:
         raise _unusable(target, f"{LOG_NAME} is not what the manifest says (SHA-256 {digest}, {size} bytes)")
+    if manifest["format"] >= 2:
+        _check_rows(target, manifest.get("rows"))
     return manifest
+
+
+def _check_rows(target: str, told: Any) -> None:
+    if not isinstance(told, dict) or set(told) != set(archive_rows.NOTHING) or told["file"] != ROWS_NAME:
+        raise _unusable(target, f"its manifest does not tell what {ROWS_NAME} is")
+    try:
+        digest, size = _digest(os.path.join(target, ROWS_NAME))
+    except OSError as error:
+        raise _unusable(target, f"{type(error).__name__}: {error}") from error
+    if (told["sha256"], told["size"]) != (digest, size):
+        raise _unusable(target, f"{ROWS_NAME} is not what the manifest says (SHA-256 {digest}, {size} bytes)")
 
 
 def _manifest_keys() -> tuple[str, ...]:
@@ -451,18 +497,6 @@ def _by_file(result: Search) -> list[tuple[str, list[Found]]]:
     return list(groups.items())
 
 
-def _digest(path: str) -> tuple[str, int]:
-    digest = hashlib.sha256()
-    size = 0
-    with open(path, "rb") as stream:
-        while True:
-            piece = stream.read(1 << 20)
-            if not piece:
-                return digest.hexdigest(), size
-            digest.update(piece)
-            size += len(piece)
-
-
 # Writing
 
 
@@ -493,16 +527,20 @@ def _check_directory(directory: str) -> None:
 
 
 def _check_space(directory: str, result: Search) -> None:
-    needed = RESERVE + (1 << 16)
+    needed = RESERVE + _MANIFEST_AT_MOST
     needed += sum(each.transaction.length + 4096 for each in result.found)
     place = _nearest(directory)
+    free = _free(place)
+    if free < needed:
+        raise _no_space(place, needed, free)
+
+
+def _free(place: str) -> int:
     try:
         state = os.statvfs(place)
     except OSError as error:
         raise _unwritable(place, error) from error
-    free = state.f_bavail * state.f_frsize
-    if free < needed:
-        raise _no_space(place, needed, free)
+    return state.f_bavail * state.f_frsize
 
 
 def _no_space(place: str, needed: int, free: int) -> HaError:
@@ -585,6 +623,7 @@ def _write(target: str, manifest: dict[str, Any], result: Search) -> dict[str, A
         partial = tempfile.mkdtemp(prefix=f".{name}{_PARTIAL}", dir=parent)
         manifest = _write_log(partial, manifest, result)
         _read_back(os.path.join(partial, LOG_NAME), manifest)
+        manifest = _write_rows(partial, manifest)
         with _new_file(os.path.join(partial, MANIFEST_NAME)) as stream:
             stream.write(json.dumps(manifest, indent=2, sort_keys=True).encode() + b"\n")
         _sync_directory(partial)
@@ -677,3 +716,25 @@ def _read_back(path: str, manifest: Mapping[str, Any]) -> None:
             evidence={"path": path},
             next_step="Check the disk, and run again.",
         )
+
+
+def _write_rows(directory: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Decode what was archived, out of the archive itself; the manifest with what came of it.
+
+    The rows get what space is left: the raw events are the evidence, and the reserve is not theirs.
+    """
+    transactions = manifest["transactions"]
+    path = os.path.join(directory, ROWS_NAME)
+    limit = _free(directory) - RESERVE - _MANIFEST_AT_MOST - 4096 * len(transactions)
+    with BinlogFile.open(os.path.join(directory, LOG_NAME)) as log, _new_file(path) as stream:
+        written, lines = archive_rows.write(stream, log, transactions, limit=limit)
+    wrong = archive_rows.reads_back(path, written)
+    if wrong:
+        raise HaError(
+            "archive_damaged",
+            f"{path} does not read back as it was written: {wrong}",
+            evidence={"path": path, "why": wrong},
+            next_step="Check the disk, and run again.",
+        )
+    filled = [{**each, "lines": count} for each, count in zip(transactions, lines)]
+    return {**manifest, "transactions": filled, "rows": written.as_result()}

@@ -462,15 +462,18 @@ class Query:
     xid: Optional[int] = None
 
 
-def decode_query(body: bytes, format_: FormatDescription) -> Query:
-    """:raises HaError: ``binlog_event_malformed``."""
+def decode_query(body: bytes, format_: FormatDescription, kind: int = Kind.QUERY) -> Query:
+    """QUERY, and EXECUTE_LOAD_QUERY, which has more before the same.
+
+    :raises HaError: ``binlog_event_malformed``.
+    """
     field = Cursor(body, "QUERY event")
     thread_id = field.unsigned(4)
     field.take(4)
     schema_length = field.unsigned(1)
     error_code = field.unsigned(2)
     variables = field.unsigned(2)
-    field.take(max(0, format_.post_header_length(Kind.QUERY) - field.position))
+    field.take(max(0, format_.post_header_length(kind) - field.position))
     xid = _ddl_xid(Cursor(field.take(variables), "status variables of a QUERY event"))
     schema = field.take(schema_length).decode("utf-8", "backslashreplace")
     field.take(1)
@@ -479,23 +482,7 @@ def decode_query(body: bytes, format_: FormatDescription) -> Query:
 
 # What follows the code of each status variable: a number of bytes. (MySQL source, statement_events.h)
 _STATUS_LENGTHS: Mapping[int, int] = dict(
-    (
-        (0, 4),
-        (1, 8),
-        (3, 4),
-        (4, 6),
-        (7, 2),
-        (8, 2),
-        (9, 8),
-        (10, 4),
-        (13, 3),
-        (14, 8),
-        (15, 8),
-        (16, 1),
-        (18, 2),
-        (19, 1),
-    )
-    + ((20, 1),)
+    zip((0, 1, 3, 4, 7, 8, 9, 10, 13, 14, 15, 16, 18, 19, 20), (4, 8, 4, 6, 2, 2, 8, 4, 3, 8, 8, 1, 2, 1, 1))
 )
 _STATUS_CATALOG, _STATUS_INVOKER, _STATUS_DATABASES, _STATUS_DDL_XID = 2, 11, 12, 17
 _STATUS_TEXTS = frozenset({5, 6})

@@ -22,7 +22,7 @@ import os
 import re
 import zlib
 from contextlib import ExitStack, contextmanager
-from typing import Any, BinaryIO, Callable, Generator, Iterator, Optional, Sequence
+from typing import Any, BinaryIO, Callable, Generator, Iterator, NamedTuple, Optional, Sequence
 
 from ..errors import HaError
 from ..gtid import EMPTY, GtidSet
@@ -39,14 +39,11 @@ from .events import (
     GtidEvent,
     Header,
     Kind,
+    Payload,
     malformed,
 )
 from .transactions import Building, Transaction
-
-try:  # Python 3.14 and later
-    from compression import zstd as _zstd  # type: ignore[import-not-found, unused-ignore]  # novm
-except ImportError:
-    _zstd = None
+from .zstd import zstd as _zstd
 
 _PIECE = 1 << 18
 _HEAD = 1 << 17
@@ -118,6 +115,14 @@ class Prelude:
     format_event: bytes
     previous_gtids: Optional[GtidSet]
     end: int
+
+
+class Content(NamedTuple):
+    """An event with its whole body, and the format that it is in."""
+
+    kind: int
+    body: bytes
+    format: FormatDescription
 
 
 class _Stop(Exception):
@@ -481,16 +486,58 @@ class BinlogFile:
         payload = events.decode_payload(event.body)
         if payload.offset + payload.size > event.body_length:
             raise malformed("TRANSACTION_PAYLOAD event", "its contents are longer than it")
-        known = payload.compression == "none" or (payload.compression == "zstd" and _zstd is not None)
+        known = _can_unpack(payload)
         if known:
             begin = event.offset + HEADER_LENGTH + payload.offset
             self._stream.seek(begin)
-            raw = _Section(self._read, payload.size)
-            plain: Callable[[int], bytes] = raw.read
-            if payload.compression == "zstd":
-                plain = io.BufferedReader(_Unpacked(raw, payload.uncompressed_size), _PIECE).read
-            _feed_contents(building, plain, form)
+            _feed_contents(building, _unpacked(payload, self._read), form)
         building.payload(payload.compression, known)
+
+    def contents(self, start: int, end: int) -> Iterator[Content]:
+        """Every event from ``start`` up to ``end``, with its whole body; instead of a payload, the events inside it.
+
+        One event at a time is held in memory. Checksums are checked. The format is that of the last description read,
+        here or by ``transactions``; of a file of which nothing was read yet, its first.
+
+        :raises HaError: ``binlog_unreadable``: there is no whole, unbroken event where one should be;
+            ``binlog_compressed``: a payload that cannot be decompressed here; ``binlog_event_malformed``.
+        """
+        if self._format is None:
+            self._format = self.prelude().format
+        offset = start
+        while offset < end:
+            self._stream.seek(offset)
+            content, offset = self._whole_event(offset, end)
+            if content.kind == Kind.TRANSACTION_PAYLOAD:
+                yield from _inside(content.body, content.format)
+            elif content.kind == Kind.FORMAT_DESCRIPTION:
+                self._format = content.format
+            else:
+                yield content
+
+    def _whole_event(self, offset: int, end: int) -> tuple[Content, int]:
+        """The event where the stream stands, with the format that holds from here on, and where the next one begins."""
+        form = self._format
+        raw = self._read(HEADER_LENGTH)
+        header = events.decode_header(raw)
+        behind = offset + header.length
+        rest = self._read(header.length - HEADER_LENGTH) if behind <= end else b""
+        if header.kind == Kind.FORMAT_DESCRIPTION and rest:
+            form = events.decode_format_description(raw + rest)
+        elif form is None:
+            raise malformed("file", "no FORMAT_DESCRIPTION event")
+        trailer = form.trailer
+        body = rest[: len(rest) - trailer]
+        right = not trailer or zlib.crc32(body, zlib.crc32(raw)).to_bytes(trailer, "little") == rest[-trailer:]
+        described = header.kind == Kind.FORMAT_DESCRIPTION
+        if len(rest) < header.length - HEADER_LENGTH or len(rest) < trailer or not (right or described):
+            raise HaError(
+                "binlog_unreadable",
+                f"{self.path} has no whole, unbroken event at {offset}",
+                evidence={"path": self.path, "offset": offset, "kind": events.kind_name(header.kind)},
+                next_step="Find out what changed the file; then run again.",
+            )
+        return Content(header.kind, body, form), behind
 
     def raw(self, start: int, end: int) -> Iterator[bytes]:
         """The bytes from ``start`` up to ``end``, in pieces.
@@ -615,6 +662,45 @@ class _Unpacked(io.RawIOBase):
                 self._left -= len(data)
                 return len(data)
         return 0
+
+
+def _can_unpack(payload: Payload) -> bool:
+    return payload.compression == "none" or (payload.compression == "zstd" and _zstd is not None)
+
+
+def _unpacked(payload: Payload, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """Reads the plain bytes of a payload whose packed ones ``read`` gives."""
+    raw = _Section(read, payload.size)
+    if payload.compression == "none":
+        return raw.read
+    return io.BufferedReader(_Unpacked(raw, payload.uncompressed_size), _PIECE).read
+
+
+def _inside(body: bytes, form: FormatDescription) -> Iterator[Content]:
+    """The events inside a payload; they carry no checksum."""
+    what = "TRANSACTION_PAYLOAD event"
+    payload = events.decode_payload(body)
+    if payload.offset + payload.size > len(body):
+        raise malformed(what, "its contents are longer than it")
+    if not _can_unpack(payload):
+        raise HaError(
+            "binlog_compressed",
+            f"a transaction is compressed ({payload.compression}) and cannot be decompressed here",
+            evidence={"compression": payload.compression},
+            next_step="Read it with mysqlbinlog, or where there is libzstd.so.1 or Python 3.14.",
+        )
+    packed = io.BytesIO(body)
+    packed.seek(payload.offset)
+    read = _unpacked(payload, packed.read)
+    while True:
+        raw = read(HEADER_LENGTH)
+        if not raw:
+            return
+        header = events.decode_header(raw)
+        inner = read(header.length - HEADER_LENGTH)
+        if len(inner) < header.length - HEADER_LENGTH:
+            raise malformed(what, "its contents end within an event")
+        yield Content(header.kind, inner, form)
 
 
 def _feed_contents(building: Building, read: Callable[[int], bytes], form: FormatDescription) -> None:

@@ -35,37 +35,30 @@ from ..server.state import DIFFERENT, PENDING, TO_BE_CLONED, VERIFIED, Member, R
 from ..topology.locks import Locks
 from ..topology.observe import Members
 from . import config, peers, record
+from .compare import DIFFERENT as NOT_EQUAL
+from .compare import EQUAL, UNKNOWN, compare
 from .config import Config
 from .verdict import Replica, Unknown, Verdict
 
 STATEMENT_WITHIN = 10.0
 CONNECTED_WITHIN = 30.0
 CAUGHT_UP_WITHIN = 3600.0
+_CLONE_ENDS_BEFORE = 60.0
+"""Seconds before a start in which a clone that ended may be what led to it."""
 EXIT_AGAIN = 75
 """EX_TEMPFAIL of sysexits.h: the unit tries again."""
 
+_VERDICTS = {EQUAL: VERIFIED, NOT_EQUAL: DIFFERENT, UNKNOWN: PENDING}
+
 Say = Callable[[str], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Same:
-    """Whether the rows that an archive names are the same on two servers. ``why``: in a sentence."""
-
-    holds: bool
-    why: str
-
-
-Compare = Callable[[str, Session, Session], Same]
-"""An archive's directory, the returning server, the primary."""
 
 
 class Returning:
     """One server that has started. ``own``: connections to itself through its socket, one of them with the lock."""
 
-    def __init__(self, given: Config, say: Say, compare: Compare, *, now: Callable[[], float], host: str) -> None:
+    def __init__(self, given: Config, say: Say, *, now: Callable[[], float], host: str) -> None:
         self._given = given
         self._say = say
-        self._compare = compare
         self._now = now
         self._host = host
         self._peers = Members(given.peers, given.login, connect_within=peers.LOOK_WITHIN)
@@ -95,6 +88,12 @@ class Returning:
         if not isinstance(found, Replica):
             self._say("no other server is primary; mysql_replication makes this one writable once it is safe")
             return 0
+        if not any(member.server_uuid == state.server_uuid for member in found.term.members):
+            self._say("this server is not in the term row: mysql_replication seeds and registers new members")
+            return 0
+        if _just_cloned(self._session, state):
+            self._say("this server was cloned a moment ago: whoever did that lets it follow")
+            return 0
         # A failover may be about to freeze it, or a convergence to clone it: what was seen before its lock is taken may
         # not be true any more.
         locks = Locks(self._here, self._given.cluster, within=STATEMENT_WITHIN)
@@ -104,23 +103,28 @@ class Returning:
             if not isinstance(again, Replica) or again.term != found.term:
                 self._say("the primary changed meanwhile; looked at again")
                 return EXIT_AGAIN
-            self._return(again)
+            pending = self._return(again)
         finally:
             locks.release()
-        return 0
+        return 0 if pending is None or self._verify(pending, again) else EXIT_AGAIN
 
     def _ask(self, state: ServerState) -> Verdict:
         return peers.ask(self._peers, state.server_uuid, self._given.patience, self._say)
 
-    def _return(self, found: Replica) -> None:
+    def _return(self, found: Replica) -> Optional[record.Record]:
+        """:returns: what it has to be compared for."""
         # What this server has is read before what the primary has, or what arrives in between would look like surplus.
         state = read_state(self._session, within=STATEMENT_WITHIN)
         primary = read_state(self._peers.session(found.primary.name), within=STATEMENT_WITHIN)
-        surplus = _surplus(state, primary)
+        surplus = _lacking(state.executed, primary.executed, primary.server_uuid)
+        gap = primary.purged - state.received
         if surplus:
             self._alone(state, found.term, surplus)
+        elif gap:
+            self._say(f"{primary.name} has no more binary logs of {gap}: this server has to be cloned (mysql_rejoin)")
         else:
-            self._follow(state, found.term, primary)
+            return self._follow(state, found.term, primary)
+        return None
 
     # --- with surplus ------------------------------------------------------------------------------------------------
     def _alone(self, state: ServerState, term: TermRow, surplus: GtidSet) -> None:
@@ -138,7 +142,7 @@ class Returning:
         self._tell(Rejoin(state.server_uuid, term.term, TO_BE_CLONED, str(surplus), made.path, why), term)
 
     # --- without -----------------------------------------------------------------------------------------------------
-    def _follow(self, state: ServerState, term: TermRow, primary: ServerState) -> None:
+    def _follow(self, state: ServerState, term: TermRow, primary: ServerState) -> Optional[record.Record]:
         done = record.read(self._given.records)
         pending = done if done is not None and done.pending and done.server_uuid == state.server_uuid else None
         if pending is not None:
@@ -146,8 +150,7 @@ class Returning:
         acknowledge = _is_registered(state, term) and pending is None
         self._attach(state, primary, acknowledge=acknowledge)
         self._say(f"follows {primary.name}" + (", and acknowledges" if acknowledge else ""))
-        if pending is not None:
-            self._verify(pending, term, primary)
+        return pending
 
     def _attach(self, state: ServerState, primary: ServerState, *, acknowledge: bool) -> None:
         repoint.repoint(
@@ -162,24 +165,29 @@ class Returning:
         )
         repoint.wait_connected(self._session, primary.server_uuid, within=CONNECTED_WITHIN)
 
-    def _verify(self, pending: record.Record, term: TermRow, primary: ServerState) -> None:
+    def _verify(self, pending: record.Record, found: Replica) -> bool:
+        """Whether it could be judged. Without the lock: it may take its time, and nothing counts on this server yet."""
         reach("verify:before")
+        primary, term = found.primary, found.term
         there = self._peers.session(primary.name)
-        wanted = _executed(there)
-        repoint.wait_executed(self._session, wanted, within=CAUGHT_UP_WITHIN)
-        surplus = _executed(self._session) - _executed(there)
+        repoint.wait_executed(self._session, _executed(there), within=CAUGHT_UP_WITHIN)
+        surplus = _lacking(_executed(self._session), _executed(there), primary.server_uuid)
         if surplus:
-            same = Same(False, f"it has {surplus}, which {primary.name} lacks")
+            verdict, why = DIFFERENT, f"it has {surplus}, which {primary.name} lacks"
         else:
-            same = self._compare(pending.archive, self._session, there)
-        state = record.VERIFIED if same.holds else record.DIFFERENT
-        if not same.holds:
+            compared = compare(pending.archive, self._session, there)
+            verdict, why = _VERDICTS[compared.verdict], compared.why
+        if verdict == PENDING:
+            self._say(f"not known to be the same as {primary.name}: {why}; compared again later")
+            return False
+        if verdict == DIFFERENT:
             repoint.stop_receiver(self._session, within=STATEMENT_WITHIN)
-            self._say(f"NOT the same as {primary.name}: {same.why}. It follows nobody; clone it (mysql_rejoin)")
-        self._tell(_row(pending, VERIFIED if same.holds else DIFFERENT, same.why), term)
-        record.write(dataclasses.replace(pending, state=state, why=same.why), self._given.records)
-        if same.holds:
-            self._say(f"verified: {same.why}. {pending.gtids} are undone; their events are in {pending.archive}")
+            self._say(f"NOT the same as {primary.name}: {why}. It follows nobody; clone it (mysql_rejoin)")
+        self._tell(_row(pending, verdict, why), term)
+        record.write(dataclasses.replace(pending, state=verdict, why=why), self._given.records)
+        if verdict == VERIFIED:
+            self._say(f"verified: {why}. {pending.gtids} are undone; their events are in {pending.archive}")
+        return True
 
     def _tell(self, row: Rejoin, term: TermRow) -> None:
         """The primary's table says it to everybody."""
@@ -199,10 +207,20 @@ def _row(done: record.Record, state: str, why: str) -> Rejoin:
     return Rejoin(done.server_uuid, done.term, state, done.gtids, done.archive, why)
 
 
-def _surplus(state: ServerState, primary: ServerState) -> GtidSet:
+def _lacking(own: GtidSet, there: GtidSet, primary_uuid: str) -> GtidSet:
     """What came from the primary, and it has not committed yet, is no surplus: a replica has it first."""
-    lacking = state.executed - primary.executed
-    return lacking - lacking.of([primary.server_uuid])
+    lacking = own - there
+    return lacking - lacking.of([primary_uuid])
+
+
+def _just_cloned(session: Session, state: ServerState) -> bool:
+    """Whether this start is the end of a clone."""
+    row = session.one(
+        "SELECT UNIX_TIMESTAMP(END_TIME) AS ended FROM performance_schema.clone_status"
+        " WHERE STATE = 'Completed' AND DESTINATION = 'LOCAL INSTANCE'",
+        within=STATEMENT_WITHIN,
+    )
+    return bool(row) and float(row["ended"] or 0) >= state.clock - state.uptime - _CLONE_ENDS_BEFORE
 
 
 def _executed(session: Session) -> GtidSet:
@@ -221,7 +239,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except HaError as error:
         _say(str(error))
         return 78
-    returning = Returning(loaded, _say, _compare, now=time.time, host=socket.gethostname())
+    returning = Returning(loaded, _say, now=time.time, host=socket.gethostname())
     try:
         return returning.run()
     except HaError as error:
@@ -234,10 +252,6 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 def _say(line: str) -> None:
     sys.stdout.write(f"lossless-mysql-ha rejoin: {line}\n")
     sys.stdout.flush()
-
-
-def _compare(directory: str, returning: Session, primary: Session) -> Same:
-    return Same(True, "")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog import archive as room
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog import archive_rows, files
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.archive import Archived, Request
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.files import BinlogFile
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
@@ -232,20 +233,32 @@ def test_a_name_is_a_name(request_: Request, name: str) -> None:
         assert Path(run(request_).path).name.startswith("ledger-816c2795-")
 
 
-@pytest.mark.parametrize("spoil", ["flip", "no manifest", "no log", "empty", "file", "link", "other format"])
+@pytest.mark.parametrize(
+    "spoil",
+    ["flip", "no manifest", "no log", "empty", "file", "link", "other format", "flip rows", "no rows", "rows untold"],
+)
 def test_a_spoilt_archive_is_not_taken_for_one(request_: Request, spoil: str, tmp_path: Path) -> None:
     target = Path(run(request_).path)
-    log, manifest = target / room.LOG_NAME, target / room.MANIFEST_NAME
+    log, manifest, rows = target / room.LOG_NAME, target / room.MANIFEST_NAME, target / room.ROWS_NAME
     if spoil == "flip":
         log.write_bytes(log.read_bytes()[:-1] + b"!")
     elif spoil == "no manifest":
         manifest.unlink()
     elif spoil == "no log":
         log.unlink()
+    elif spoil == "flip rows":
+        rows.write_bytes(rows.read_bytes().replace(b"-5", b"-6"))
+    elif spoil == "no rows":
+        rows.unlink()
+    elif spoil == "rows untold":
+        told = json.loads(manifest.read_text())
+        del told["rows"]
+        manifest.write_text(json.dumps(told))
     elif spoil == "other format":
         manifest.write_text(json.dumps({"format": 2}))
     else:
         log.unlink()
+        rows.unlink()
         manifest.unlink()
         if spoil != "empty":
             target.rmdir()
@@ -316,7 +329,7 @@ def test_a_run_that_is_killed_anywhere_and_run_again_converges(
         assert not run(request).changed
         assert tree(request.directory) == sorted(
             [".lock", Path(again.path).name]
-            + [f"{Path(again.path).name}/{name}" for name in (room.LOG_NAME, room.MANIFEST_NAME)]
+            + [f"{Path(again.path).name}/{name}" for name in (room.LOG_NAME, room.MANIFEST_NAME, room.ROWS_NAME)]
         )
         if not died:
             assert moment > 8
@@ -376,3 +389,159 @@ def test_a_torn_log_as_a_crash_leaves_it(tmp_path: Path) -> None:
     manifest = json.loads(Path(done.values["manifest"]).read_text())
     assert manifest["sources"][0]["ending"]["whole"] == 824
     assert manifest["sources"][0]["ending"]["unfinished"] == f"{UUID}:106"
+
+
+# Rows
+
+
+def lines_of(path: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (Path(path) / room.ROWS_NAME).read_text().splitlines()]
+
+
+def test_the_rows_are_those_of_the_log(request_: Request) -> None:
+    done = run(asking(request_, f"{UUID}:2:5"))
+    text = (Path(done.path) / room.ROWS_NAME).read_bytes()
+    five = {"gtid": f"{UUID}:5", "kind": "row", "schema": "bank"}
+    assert lines_of(done.path) == [
+        {
+            "gtid": f"{UUID}:2",
+            "kind": "statement",
+            "schema": "bank",
+            "verb": "CREATE TABLE",
+            "text": "CREATE TABLE account(id INT PRIMARY KEY, owner VARCHAR(32), cents BIGINT NOT NULL)",
+        },
+        *(
+            {**five, "table": table, "operation": operation, "key": {"id": key}, "before": before, "after": after}
+            for table, operation, key, before, after in (
+                ("account", "update", 1, {"id": 1, "owner": "a", "cents": 100}, {"id": 1, "owner": "a", "cents": 95}),
+                ("account", "update", 2, {"id": 2, "owner": "b", "cents": 200}, {"id": 2, "owner": "b", "cents": 205}),
+                ("entry", "write", 1, None, {"id": 1, "account": 1, "cents": -5}),
+                ("entry", "write", 2, None, {"id": 2, "account": 2, "cents": 5}),
+                ("account", "delete", 1, {"id": 1, "owner": "a", "cents": 95}, None),
+            )
+        ),
+    ]
+    expected = {
+        "file": room.ROWS_NAME,
+        "size": len(text),
+        "sha256": hashlib.sha256(text).hexdigest(),
+        "rows": 5,
+        "statements": 1,
+        "undecoded": [],
+    }
+    manifest = room.load(done.path)
+    assert manifest["rows"] == done.values["rows"] == expected
+    assert [each["lines"] for each in manifest["transactions"]] == [1, 5]
+    assert list(room.objects(done.path, manifest)) == lines_of(done.path)
+
+
+def test_no_hash_in_the_rows(request_: Request) -> None:
+    target = run(asking(request_, f"{UUID}:1-12")).path
+    (created,) = [each for each in lines_of(target) if each.get("verb") == "CREATE USER"]
+    assert created["text"] == ""
+    text = (Path(target) / room.ROWS_NAME).read_text()
+    assert "caching_sha2_password" not in text and "$A$" not in text
+
+
+def test_what_cannot_be_decoded_is_named_and_the_rest_is_there(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """16 is compressed, 31 holds a difference of JSON; both are archived all the same."""
+    monkeypatch.setattr(files, "_zstd", None)
+    done = run(asking(request_, f"{UUID}:5:16:30-31:33"))
+    assert done.values["found"] == f"{UUID}:5:16:30-31:33"
+    assert [(each["gtid"], each["code"]) for each in done.values["rows"]["undecoded"]] == [
+        (f"{UUID}:16", "binlog_compressed"),
+        (f"{UUID}:31", "binlog_rows_unsupported"),
+    ]
+    assert all(each["why"] for each in done.values["rows"]["undecoded"])
+    assert {each["gtid"] for each in lines_of(done.path)} == {f"{UUID}:5", f"{UUID}:30", f"{UUID}:33"}
+    assert [each["lines"] for each in room.load(done.path)["transactions"]] == [5, -1, 1, -1, 1]
+    assert not run(asking(request_, f"{UUID}:5:16:30-31:33")).changed
+
+
+def test_half_a_transaction_is_taken_back(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second row of the first transaction cannot be written; the others are there, and checksums are right."""
+    real, seen = archive_rows.line_of, []
+
+    def once(gtid: str, item: Any) -> bytes:
+        seen.append(gtid)
+        if len(seen) == 2:
+            raise HaError("binlog_event_malformed", "broken")
+        return real(gtid, item)
+
+    monkeypatch.setattr(archive_rows, "line_of", once)
+    done = run(request_)
+    assert [each["gtid"] for each in done.values["rows"]["undecoded"]] == [f"{UUID}:5"]
+    assert [each["gtid"] for each in lines_of(done.path)] == [f"{UUID}:13", f"{UUID}:mytag:1", f"{UUID}:mytag:3"]
+    assert room.load(done.path)["rows"]["rows"] == 3
+
+
+def test_the_rows_never_take_the_reserve(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is room for the raw events and 300 bytes more: the first transaction's rows need 700."""
+    real = os.statvfs
+    exact = room.RESERVE + room._MANIFEST_AT_MOST + 4 * 4096 + 300
+
+    def little(path: Any) -> os.statvfs_result:
+        if room._PARTIAL not in str(path):
+            return real(path)
+        return os.statvfs_result([1, 1, 10**9, exact, exact, *real("/")[5:]])
+
+    monkeypatch.setattr(os, "statvfs", little)
+    done = run(request_)
+    assert [each["code"] for each in done.values["rows"]["undecoded"]][:1] == ["no_space"]
+    assert 0 < done.values["rows"]["size"] <= 300
+    assert done.values["found"] == str(request_.wanted)
+
+
+@pytest.mark.parametrize("spoil", ["short", "torn", "other"])
+def test_rows_that_do_not_read_back(request_: Request, monkeypatch: pytest.MonkeyPatch, spoil: str) -> None:
+    real = archive_rows.reads_back
+
+    def spoilt(path: str, written: Any) -> str:
+        raw = Path(path).read_bytes()
+        changed = {
+            "short": raw[: raw.index(b"\n") + 1],
+            "torn": raw[:-5],
+            "other": raw.replace(b"-5", b"-6"),
+        }[spoil]
+        Path(path).write_bytes(changed)
+        return real(path, written)
+
+    monkeypatch.setattr(archive_rows, "reads_back", spoilt)
+    error = code_of(request_)
+    assert error.code == "archive_damaged" and error.evidence["why"]
+    assert tree(request_.directory) == [".lock"]
+
+
+def test_an_archive_of_format_1_stays_good(request_: Request) -> None:
+    """Made before there were decoded rows: accepted as it is, and its rows are decoded when they are asked for."""
+    done = run(request_)
+    expected = lines_of(done.path)
+    manifest = json.loads((Path(done.path) / room.MANIFEST_NAME).read_text())
+    manifest["format"] = 1
+    del manifest["rows"]
+    (Path(done.path) / room.MANIFEST_NAME).write_text(json.dumps(manifest))
+    (Path(done.path) / room.ROWS_NAME).unlink()
+    again = run(request_)
+    assert not again.changed
+    assert again.values["rows"] == {"file": "", "size": 0, "sha256": "", "rows": 0, "statements": 0, "undecoded": []}
+    assert list(room.objects(done.path, room.load(done.path))) == expected
+
+
+def test_rows_that_were_spoilt_later_are_not_read_on(request_: Request) -> None:
+    done = run(request_)
+    manifest = room.load(done.path)
+    rows = Path(done.path) / room.ROWS_NAME
+    for broken in (b"{\n", b"[]\n", b"\xff\n"):
+        rows.write_bytes(broken)
+        with pytest.raises(HaError, match="rows_unreadable"):
+            list(room.objects(done.path, manifest))
+    rows.unlink()
+    with pytest.raises(HaError, match="rows_unreadable"):
+        list(room.objects(done.path, manifest))
+
+
+def test_what_is_no_archive_is_not_loaded(tmp_path: Path) -> None:
+    with pytest.raises(HaError, match="archive_damaged"):
+        room.load(str(tmp_path / "none"))

@@ -1,0 +1,476 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Whether every row that an archive names is the same on a returning server and on the primary.
+
+An archive names rows by their images; here each is looked for on both servers, as it was before and after each change:
+by a key where the table has one, else by all of its columns. Of DDL the definitions are compared. What cannot be
+compared makes the verdict ``unknown``, never ``equal``.
+
+**Why "the same once" is enough.** In each round the rows are read on the primary first (at t1), then the primary's
+gtid_executed (at t2), then the returning server executes all of that, and only then its rows are read (at t3). Equal
+means: the returning server's row at t3 is the primary's row at t1. At t3 it has executed everything that the primary
+had at t1, and maybe more. If nothing that came since touched the row, the two were compared at the same state. If
+something did, the returning server's row is what that change wrote: binlog_row_image is FULL, so the primary's whole
+row. (Reading the other way round would compare with a primary of later, and waiting for nothing with a replica of
+earlier: then a row that is yet to be overwritten could look the same, and be judged before it was.)
+
+**Why "different once" means nothing.** The primary goes on: a change after t1 that has reached the returning server by
+t3 makes two right rows differ. A commit is also visible a moment before its GTID is in gtid_executed, so the returning
+server may not have been told to wait for it. So a row counts as different only after ``CONFIRMED_BY`` rounds with
+growing pauses in each of which the primary's row was the same: had it not been touched, the returning server, which had
+executed all that made it so, would have had to show it. A row that never rests that long is ``unknown``.
+
+The servers answer with digests (``compare_plan``); values are only read of rows that differ, and only when asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from contextlib import ExitStack, contextmanager
+from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Sequence, TypeVar
+
+from ..binlog import archive
+from ..binlog.rows_json import ROW
+from ..server.session import Session, StatementFailed, identifier
+from . import compare_plan as plan
+from .compare_plan import Layout, Lookup, Named, Settling, Unfit
+
+EQUAL, DIFFERENT, UNKNOWN = "equal", "different", "unknown"
+
+PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds before each round of a batch."""
+KEYED_BATCH = 200
+COUNTED_BATCH = 20
+MOST_PENDING = 4000
+MOST_SEEN = 200_000
+MOST_LISTED = 100
+_NO_SUCH = frozenset({1049, 1146})
+_INTERRUPTED = 3024
+
+# No value may be read or compared otherwise on one of them: TIMESTAMP in UTC as archived, zero and impossible dates as
+# they are, committed rows only.
+_SETTINGS: Mapping[str, Any] = {
+    "time_zone": "+00:00",
+    "sql_mode": "ALLOW_INVALID_DATES",
+    "transaction_isolation": "READ-COMMITTED",
+}
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Seconds. ``within``: for everything; ``statement``: for one; ``catch_up``: for the replica to be where the
+    primary was, each time."""
+
+    within: float = 600.0
+    statement: float = 30.0
+    catch_up: float = 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """Something that is not the same.
+
+    :param what: ``row`` (both have it), ``only_on_primary``, ``only_on_returning`` (a row, a table, a schema),
+        ``count`` (rows of a table without a key), ``columns``, ``keys`` or ``definition`` (of a table).
+    :param row: the digest of the row's key, by which the same row has the same name everywhere; empty for a table.
+    :param columns: which columns differ.
+    :param values: by column, ``{"primary", "returning"}``, the beginning of each; only when asked for.
+    """
+
+    schema: str
+    table: str
+    what: str
+    row: str = ""
+    columns: tuple[str, ...] = ()
+    values: Mapping[str, Mapping[str, Optional[str]]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What came of it.
+
+    :param verdict: ``equal``: everything that the archive names was compared, and is the same; ``different``;
+        ``unknown``: no difference, and something was not compared.
+    :param changes: row changes of the archive; ``statements``: statements.
+    :param rows: different rows that were looked for on both servers.
+    :param found: how many of the primary's rows answered. 0 is right where all that was archived were inserts.
+    :param tables: tables that rows were looked for in.
+    :param difference_count: all differences; ``differences`` lists at most ``MOST_LISTED``.
+    :param not_compared: what could not be compared, and how often.
+    """
+
+    verdict: str
+    changes: int
+    statements: int
+    rows: int
+    found: int
+    tables: int
+    difference_count: int
+    differences: tuple[Difference, ...]
+    not_compared: Mapping[str, int]
+    seconds: float
+
+    @property
+    def why(self) -> str:
+        """In a sentence, without a value."""
+        done = f"{self.rows} rows of {self.tables} tables and {self.statements} statements compared"
+        if self.verdict == EQUAL:
+            return f"{done}, all the same"
+        if self.verdict == DIFFERENT:
+            first = self.differences[0]
+            where = f"{first.schema}.{first.table}".rstrip(".")
+            return f"{done}, {self.difference_count} differences, the first in {where}: {first.what}"
+        return f"{done}, not all of them: {'; '.join(self.not_compared)}"
+
+    def as_result(self) -> dict[str, Any]:
+        return {
+            **dataclasses.asdict(self),
+            "differences": [dataclasses.asdict(each) for each in self.differences],
+            "why": self.why,
+        }
+
+
+class _Stopped(Exception):
+    """The comparison cannot go on; the message says why."""
+
+
+def compare(
+    directory: str,
+    returning: Session,
+    primary: Session,
+    *,
+    limits: Limits = Limits(),
+    reveal: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Comparison:
+    """Compare every row that the archive in ``directory`` names.
+
+    The returning server must replicate from the primary. The account needs SELECT on the tables (duty ``reconcile``).
+
+    :param reveal: read the values of rows that differ, too.
+    :raises HaError: ``archive_damaged``, ``rows_unreadable``. What a server does not answer makes ``unknown``.
+    """
+    manifest = archive.load(directory)
+    told = archive.objects(directory, manifest)
+    undecoded = len((manifest.get("rows") or {}).get("undecoded", ()))
+    work = _Comparing(returning, primary, limits, reveal, clock, sleep)
+    return work.run(told, undecoded)
+
+
+class _Table:
+    """A table that is compared: as both servers have it, and the rows that are looked for next."""
+
+    def __init__(self, named: Named, layout: Layout) -> None:
+        self.named = named
+        self.layout = layout
+        self.pending: dict[Lookup, None] = {}
+        self.seen: set[bytes] = set()
+
+    @property
+    def batch(self) -> int:
+        return KEYED_BATCH if self.layout.key else COUNTED_BATCH
+
+    def want(self, lookup: Lookup) -> bool:
+        """Whether it is new. Rows that change often are named often; of the last many, each is looked for once."""
+        digest = hashlib.blake2b(repr(lookup.values).encode("utf-8", "backslashreplace"), digest_size=16).digest()
+        if digest in self.seen:
+            return False
+        if len(self.seen) >= MOST_SEEN:
+            self.seen.clear()
+        self.seen.add(digest)
+        self.pending[lookup] = None
+        return True
+
+
+class _Comparing:
+    def __init__(
+        self,
+        returning: Session,
+        primary: Session,
+        limits: Limits,
+        reveal: bool,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._returning = returning
+        self._primary = primary
+        self._limits = limits
+        self._reveal = reveal
+        self._clock = clock
+        self._sleep = sleep
+        self._started = clock()
+        self._tables: dict[Named, Optional[_Table]] = {}
+        self._definitions: set[Named] = set()
+        self._differences: list[Difference] = []
+        self._difference_count = 0
+        self._not_compared: dict[str, int] = {}
+        self._changes = self._statements = self._rows = self._found = 0
+
+    def run(self, told: Iterable[Mapping[str, Any]], undecoded: int) -> Comparison:
+        if undecoded:
+            self._lack("transactions whose rows could not be decoded", undecoded)
+        try:
+            with ExitStack() as stack:
+                for session in (self._primary, self._returning):
+                    stack.enter_context(self._settings(session))
+                self._all(told)
+        except _Stopped as error:
+            self._lack(str(error))
+        except StatementFailed as error:
+            self._lack(f"{error.code}: a server did not answer")
+        return self._result()
+
+    def _result(self) -> Comparison:
+        verdict = DIFFERENT if self._difference_count else UNKNOWN if self._not_compared else EQUAL
+        return Comparison(
+            verdict=verdict,
+            changes=self._changes,
+            statements=self._statements,
+            rows=self._rows,
+            found=self._found,
+            tables=sum(table is not None for table in self._tables.values()),
+            difference_count=self._difference_count,
+            differences=tuple(self._differences),
+            not_compared=dict(self._not_compared),
+            seconds=round(self._clock() - self._started, 3),
+        )
+
+    def _all(self, told: Iterable[Mapping[str, Any]]) -> None:
+        for each in told:
+            if each.get("kind") == ROW:
+                self._changes += 1
+                self._row(each)
+            else:
+                self._statements += 1
+                self._statement(each)
+        for table in self._tables.values():
+            if table is not None:
+                self._flush(table)
+
+    # Asking
+
+    @contextmanager
+    def _settings(self, session: Session) -> Iterator[None]:
+        """The session's own settings are put back: it is not ours."""
+        names = [*_SETTINGS, "max_execution_time"]
+        shown = ", ".join(f"@@SESSION.{name} AS {name}" for name in names)
+        before = session.one(f"SELECT {shown}", within=self._within())
+        self._set(session, {**_SETTINGS, "max_execution_time": int(self._limits.statement * 900)})
+        try:
+            yield
+        finally:
+            if session.usable:
+                self._set(session, {name: before[name] for name in names})
+
+    def _set(self, session: Session, settings: Mapping[str, Any]) -> None:
+        wanted = ", ".join(f"SESSION {name} = %s" for name in settings)
+        session.execute(f"SET {wanted}", tuple(settings.values()), within=self._limits.statement)
+
+    def _left(self) -> float:
+        return self._started + self._limits.within - self._clock()
+
+    def _within(self) -> float:
+        left = self._left()
+        if left <= 0:
+            raise _Stopped(f"not done within {self._limits.within:g} s")
+        return min(left, self._limits.statement)
+
+    def _query(self, session: Session, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        return session.query(sql, values, within=self._within())
+
+    def _catch_up(self) -> None:
+        """The returning server executes what the primary has executed by now."""
+        executed = self._query(self._primary, "SELECT @@GLOBAL.gtid_executed AS gtids")[0]["gtids"]
+        patience = max(0.001, min(self._limits.catch_up, self._left()))
+        late = self._returning.one(
+            "SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %s) AS late",
+            (executed, round(patience, 3)),
+            within=patience + self._limits.statement,
+        )["late"]
+        if late is None or int(late):
+            raise _Stopped(f"{self._returning.name} did not catch up within {patience:g} s")
+
+    def _rounds(self, read: Callable[[Session], plan.Answer], settling: Settling) -> None:
+        """Rounds until each difference is confirmed or gone; see the module's docstring for the order of reading."""
+        for pause in PAUSES:
+            if pause:
+                self._pause(pause)
+            there = read(self._primary)
+            self._catch_up()
+            settling.see(there, read(self._returning))
+            if settling.settled:
+                return
+
+    def _pause(self, seconds: float) -> None:
+        if self._left() < seconds:
+            raise _Stopped(f"not done within {self._limits.within:g} s")
+        self._sleep(seconds)
+
+    # Rows
+
+    def _row(self, change: Mapping[str, Any]) -> None:
+        named = Named(str(change["schema"]), str(change["table"]))
+        if change.get("masked"):
+            self._lack(f"rows of {named.schema}.{named.table}, whose values are not archived")
+            return
+        if named not in self._tables:
+            self._tables[named] = self._table(named)
+        table = self._tables[named]
+        if table is None:
+            return
+        try:
+            for lookup in plan.lookups(change, table.layout):
+                plan.fits(table.layout, lookup)
+                self._rows += table.want(lookup)
+        except Unfit as error:
+            self._lack(f"{named.schema}.{named.table}: {error}")
+        if len(table.pending) >= table.batch:
+            self._flush(table)
+        elif sum(len(each.pending) for each in self._tables.values() if each) >= MOST_PENDING:
+            for each in self._tables.values():
+                if each is not None:
+                    self._flush(each)
+
+    def _table(self, named: Named) -> Optional[_Table]:
+        """The table, if both servers have the same one; what else there is is noted."""
+        seen: dict[str, Optional[Layout]] = {}
+
+        def read(session: Session) -> plan.Answer:
+            columns = self._query(session, plan.COLUMNS, named)
+            found = plan.layout_of(columns, self._query(session, plan.UNIQUE_KEYS, named))
+            seen["there" if session is self._primary else "here"] = found
+            return {"layout": repr(found)}
+
+        settling = Settling()
+        self._rounds(read, settling)
+        there, here = seen["there"], seen["here"]
+        what, columns = plan.layout_difference(there, here)
+        if what and settling.different:
+            self._differ(Difference(named.schema, named.table, what, columns=columns))
+        elif what:
+            self._lack(f"{named.schema}.{named.table}: its definition keeps changing")
+        elif there is not None:
+            return _Table(named, there)
+        # Neither has it: a table that the archive made, and that was undone.
+        return None
+
+    def _flush(self, table: _Table) -> None:
+        wanted = list(table.pending)
+        table.pending.clear()
+        for start in range(0, len(wanted), table.batch):
+            self._batch(table, wanted[start : start + table.batch])
+
+    def _batch(self, table: _Table, wanted: Sequence[Lookup]) -> None:
+        named = table.named
+        settling = Settling()
+        try:
+            sql, values = plan.rows_query(named.schema, named.table, table.layout, wanted)
+            first = True
+
+            def read(session: Session) -> plan.Answer:
+                nonlocal first
+                found = plan.answer(self._query(session, sql, values))
+                if first:
+                    self._found += len(found)
+                    first = False
+                return found
+
+            self._rounds(read, settling)
+        except Unfit as error:
+            self._lack(f"{named.schema}.{named.table}: {error}")
+            return
+        except StatementFailed as error:
+            if error.code != "sql_error":
+                raise
+            why = "took too long to read" if error.errno == _INTERRUPTED else f"error {error.errno} when it was read"
+            self._lack(f"{named.schema}.{named.table}: {why}")
+            return
+        if settling.restless:
+            self._lack(f"{named.schema}.{named.table}: rows that kept changing", settling.restless)
+        if settling.different:
+            self._tell(table, wanted, settling.different)
+
+    def _tell(self, table: _Table, wanted: Sequence[Lookup], different: Mapping[str, plan.Open]) -> None:
+        named = table.named
+        there: dict[str, dict[str, Any]] = {}
+        here: dict[str, dict[str, Any]] = {}
+        if table.layout.key and len(self._differences) < MOST_LISTED:
+            sql, values = plan.details_query(named.schema, named.table, table.layout, wanted, reveal=self._reveal)
+            there = {str(row["identity"]): row for row in self._query(self._primary, sql, values)}
+            here = {str(row["identity"]): row for row in self._query(self._returning, sql, values)}
+        for identity, each in different.items():
+            if not table.layout.key:
+                what = "count"
+            elif each.there is None or each.here is None:
+                what = "only_on_returning" if each.there is None else "only_on_primary"
+            else:
+                what = "row"
+            theirs, ours = there.get(identity, {}), here.get(identity, {})
+            places = [
+                place
+                for place in range(len(table.layout.columns))
+                if (theirs or ours) and theirs.get(f"d{place}") != ours.get(f"d{place}")
+            ]
+            names = [table.layout.columns[place].name for place in places]
+            shown = {
+                name: {"primary": theirs.get(f"v{place}"), "returning": ours.get(f"v{place}")}
+                for name, place in zip(names, places)
+                if self._reveal
+            }
+            self._differ(
+                Difference(named.schema, named.table, what, identity[:32], tuple(names) if what == "row" else (), shown)
+            )
+
+    # Statements
+
+    def _statement(self, statement: Mapping[str, Any]) -> None:
+        try:
+            for named in plan.objects_of(statement):
+                if named not in self._definitions:
+                    self._definitions.add(named)
+                    self._definition(named)
+        except Unfit as error:
+            self._lack(str(error))
+
+    def _definition(self, named: Named) -> None:
+        what = f"TABLE {identifier(named.schema)}.{identifier(named.table)}"
+        if not named.table:
+            what = f"DATABASE {identifier(named.schema)}"
+
+        def read(session: Session) -> plan.Answer:
+            shown = plan.definition(self._shown(session, f"SHOW CREATE {what}"))
+            return {} if shown is None else {"definition": shown}
+
+        settling = Settling()
+        self._rounds(read, settling)
+        for each in settling.different.values():
+            kind = "definition"
+            if each.there is None or each.here is None:
+                kind = "only_on_returning" if each.there is None else "only_on_primary"
+            self._differ(Difference(named.schema, named.table, kind))
+        if settling.restless:
+            self._lack(f"{named.schema}.{named.table}: its definition keeps changing")
+
+    def _shown(self, session: Session, sql: str) -> Optional[str]:
+        try:
+            row = self._query(session, sql)[0]
+        except StatementFailed as error:
+            if error.errno in _NO_SUCH:
+                return None
+            raise
+        return next(str(value) for name, value in row.items() if name.startswith("Create "))
+
+    # Noting
+
+    def _lack(self, why: str, count: int = 1) -> None:
+        if why in self._not_compared or len(self._not_compared) < MOST_LISTED:
+            self._not_compared[why] = self._not_compared.get(why, 0) + count
+
+    def _differ(self, difference: Difference) -> None:
+        self._difference_count += 1
+        if len(self._differences) < MOST_LISTED:
+            self._differences.append(difference)
