@@ -112,10 +112,12 @@ notes:
   - "V(monitor): PROCESS and REPLICATION CLIENT with SELECT on C(performance_schema) and C(lossless_ha) read the
     state; SERVICE_CONNECTION_ADMIN opens the admin port, which answers when all other connections are taken."
   - "V(reconcile): SELECT on everything reads the rows that two servers are compared by, whatever table they are in, and
-    the definitions of tables; SHOW VIEW those of views; SERVICE_CONNECTION_ADMIN opens the admin port. It can change
+    the definitions of tables; SHOW VIEW those of views; REPLICATION CLIENT reads who follows whom;
+    SERVICE_CONNECTION_ADMIN opens the admin port. It can change
     nothing and end nobody's session. But it reads every application's rows, and in C(mysql) the hashes of passwords:
     guard its password like those rows."
-  - "V(keeper): INSERT and UPDATE on C(lossless_ha.heartbeat) with SELECT on C(lossless_ha) write the heartbeat;
+  - "V(keeper): INSERT and UPDATE on C(lossless_ha.heartbeat) with SELECT on C(lossless_ha) write the heartbeat; on
+    C(lossless_ha.rejoin) they write down how a server returned;
     REPLICATION CLIENT with SELECT on C(performance_schema) reads the state, who is connected, and what the peers'
     receivers do; SERVICE_CONNECTION_ADMIN opens the admin port; CONNECTION_ADMIN keeps it connected under
     C(offline_mode), and ends application sessions (C(KILL)) when the lease has run out; SYSTEM_VARIABLES_ADMIN with it

@@ -31,7 +31,7 @@ from ..server import schema
 from ..server.accounts import replication_user
 from ..server.read import read_state
 from ..server.session import Login, Session
-from ..server.state import DIFFERENT, PENDING, TO_BE_CLONED, VERIFIED, Member, Rejoin, ServerState, TermRow
+from ..server.state import DIFFERENT, ON, PENDING, TO_BE_CLONED, VERIFIED, Member, Rejoin, ServerState, TermRow
 from ..topology.locks import Locks
 from ..topology.observe import Members
 from . import config, peers, record
@@ -148,7 +148,8 @@ class Returning:
         if pending is not None:
             self._tell(_row(pending, PENDING, "rewound; not compared yet"), term)
         acknowledge = _is_registered(state, term) and pending is None
-        self._attach(state, primary, acknowledge=acknowledge)
+        if not _follows_already(state, primary.server_uuid, acknowledge):
+            self._attach(state, primary, acknowledge=acknowledge)
         self._say(f"follows {primary.name}" + (", and acknowledges" if acknowledge else ""))
         return pending
 
@@ -197,6 +198,17 @@ class Returning:
     def _is_primary(self, member: Member, term: TermRow) -> bool:
         own = next(m for m in term.members if m.server_uuid == term.primary_uuid)
         return (member.host, member.port) == (own.host, own.port)
+
+
+def _follows_already(state: ServerState, primary_uuid: str, acknowledge: bool) -> bool:
+    """Somebody was faster. An acknowledger that reconnects is counted twice for a moment, so it is left alone."""
+    applier = state.applier
+    return (
+        state.follows(primary_uuid)
+        and applier is not None
+        and applier.state == ON
+        and state.semi_sync.replica_enabled == acknowledge
+    )
 
 
 def _is_registered(state: ServerState, term: TermRow) -> bool:

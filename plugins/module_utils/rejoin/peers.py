@@ -15,7 +15,7 @@ from .plan import Successor
 from .verdict import Again, Patience, Replica, Verdict
 
 LOOK_WITHIN = 2.0
-LOOK_EVERY = 0.1
+LOOK_EVERY = 0.3
 
 
 def ask(

@@ -80,7 +80,8 @@ def judge(own_uuid: str, heard: Observation, *, waited: float, patience: Patienc
     if len(states) < enough:
         return _or_unknown(
             "too_few_peers_answer",
-            f"{len(states)} of {len(heard.answers)} peers answer, {enough} have to",
+            f"{len(states)} of {len(heard.answers)} peers answer, {enough} have to"
+            + "".join(f"; {answer.message}" for answer in heard.silent.values()),
             f"{heard.next_step} Then run mysql_rejoin here.",
             heard,
             waited,
