@@ -483,14 +483,11 @@ class BinlogFile:
         if event.kind != Kind.TRANSACTION_PAYLOAD:
             building.feed(event.kind, event.body, form)
             return
-        payload = events.decode_payload(event.body)
-        if payload.offset + payload.size > event.body_length:
-            raise malformed("TRANSACTION_PAYLOAD event", "its contents are longer than it")
+        payload = _payload_of(event)
         known = _can_unpack(payload)
         if known:
-            begin = event.offset + HEADER_LENGTH + payload.offset
-            self._stream.seek(begin)
-            _feed_contents(building, _unpacked(payload, self._read), form)
+            read = _unpacked(payload, self._reader(event.offset + HEADER_LENGTH + payload.offset))
+            _feed_contents(building, read, form)
         building.payload(payload.compression, known)
 
     def contents(self, start: int, end: int) -> Iterator[Content]:
@@ -507,37 +504,65 @@ class BinlogFile:
         offset = start
         while offset < end:
             self._stream.seek(offset)
-            content, offset = self._whole_event(offset, end)
-            if content.kind == Kind.TRANSACTION_PAYLOAD:
-                yield from _inside(content.body, content.format)
-            elif content.kind == Kind.FORMAT_DESCRIPTION:
-                self._format = content.format
-            else:
-                yield content
+            try:
+                event = self._event_at(offset)
+            except _Stop as stop:
+                raise self._no_event(offset, stop.why) from stop
+            offset = event.end
+            if offset > end:
+                raise self._no_event(event.offset, f"it ends at {offset}")
+            if self._format is None:
+                raise malformed("file", "no FORMAT_DESCRIPTION event")
+            if event.kind == Kind.TRANSACTION_PAYLOAD:
+                yield from self._inside(event, self._format)
+            elif event.kind != Kind.FORMAT_DESCRIPTION:
+                body = event.body
+                if len(body) < event.body_length:
+                    body = b"".join(
+                        self.raw(event.offset + HEADER_LENGTH, event.offset + HEADER_LENGTH + event.body_length)
+                    )
+                yield Content(event.kind, body, self._format)
 
-    def _whole_event(self, offset: int, end: int) -> tuple[Content, int]:
-        """The event where the stream stands, with the format that holds from here on, and where the next one begins."""
-        form = self._format
-        raw = self._read(HEADER_LENGTH)
-        header = events.decode_header(raw)
-        behind = offset + header.length
-        rest = self._read(header.length - HEADER_LENGTH) if behind <= end else b""
-        if header.kind == Kind.FORMAT_DESCRIPTION and rest:
-            form = events.decode_format_description(raw + rest)
-        elif form is None:
-            raise malformed("file", "no FORMAT_DESCRIPTION event")
-        trailer = form.trailer
-        body = rest[: len(rest) - trailer]
-        right = not trailer or zlib.crc32(body, zlib.crc32(raw)).to_bytes(trailer, "little") == rest[-trailer:]
-        described = header.kind == Kind.FORMAT_DESCRIPTION
-        if len(rest) < header.length - HEADER_LENGTH or len(rest) < trailer or not (right or described):
+    def _no_event(self, offset: int, why: str) -> HaError:
+        return HaError(
+            "binlog_unreadable",
+            f"{self.path} has no whole, unbroken event at {offset}: {why}",
+            evidence={"path": self.path, "offset": offset, "why": why},
+            next_step="Find out what changed the file; then run again.",
+        )
+
+    def _inside(self, event: Event, form: FormatDescription) -> Iterator[Content]:
+        """The events inside a payload; they carry no checksum. It is decompressed piece by piece."""
+        payload = _payload_of(event)
+        if not _can_unpack(payload):
             raise HaError(
-                "binlog_unreadable",
-                f"{self.path} has no whole, unbroken event at {offset}",
-                evidence={"path": self.path, "offset": offset, "kind": events.kind_name(header.kind)},
-                next_step="Find out what changed the file; then run again.",
+                "binlog_compressed",
+                f"a transaction is compressed ({payload.compression}) and cannot be decompressed here",
+                evidence={"compression": payload.compression},
+                next_step="Read it with mysqlbinlog, or where there is libzstd.so.1 or Python 3.14.",
             )
-        return Content(header.kind, body, form), behind
+        read = _unpacked(payload, self._reader(event.offset + HEADER_LENGTH + payload.offset))
+        while True:
+            raw = read(HEADER_LENGTH)
+            if not raw:
+                return
+            header = events.decode_header(raw)
+            body = read(header.length - HEADER_LENGTH)
+            if len(body) < header.length - HEADER_LENGTH:
+                raise malformed("TRANSACTION_PAYLOAD event", "its contents end within an event")
+            yield Content(header.kind, body, form)
+
+    def _reader(self, position: int) -> Callable[[int], bytes]:
+        """Reads from there on, wherever others read meanwhile."""
+
+        def read(length: int) -> bytes:
+            nonlocal position
+            self._stream.seek(position)
+            data = self._read(length)
+            position += len(data)
+            return data
+
+        return read
 
     def raw(self, start: int, end: int) -> Iterator[bytes]:
         """The bytes from ``start`` up to ``end``, in pieces.
@@ -676,31 +701,11 @@ def _unpacked(payload: Payload, read: Callable[[int], bytes]) -> Callable[[int],
     return io.BufferedReader(_Unpacked(raw, payload.uncompressed_size), _PIECE).read
 
 
-def _inside(body: bytes, form: FormatDescription) -> Iterator[Content]:
-    """The events inside a payload; they carry no checksum."""
-    what = "TRANSACTION_PAYLOAD event"
-    payload = events.decode_payload(body)
-    if payload.offset + payload.size > len(body):
-        raise malformed(what, "its contents are longer than it")
-    if not _can_unpack(payload):
-        raise HaError(
-            "binlog_compressed",
-            f"a transaction is compressed ({payload.compression}) and cannot be decompressed here",
-            evidence={"compression": payload.compression},
-            next_step="Read it with mysqlbinlog, or where there is libzstd.so.1 or Python 3.14.",
-        )
-    packed = io.BytesIO(body)
-    packed.seek(payload.offset)
-    read = _unpacked(payload, packed.read)
-    while True:
-        raw = read(HEADER_LENGTH)
-        if not raw:
-            return
-        header = events.decode_header(raw)
-        inner = read(header.length - HEADER_LENGTH)
-        if len(inner) < header.length - HEADER_LENGTH:
-            raise malformed(what, "its contents end within an event")
-        yield Content(header.kind, inner, form)
+def _payload_of(event: Event) -> Payload:
+    payload = events.decode_payload(event.body)
+    if payload.offset + payload.size > event.body_length:
+        raise malformed("TRANSACTION_PAYLOAD event", "its contents are longer than it")
+    return payload
 
 
 def _feed_contents(building: Building, read: Callable[[int], bytes], form: FormatDescription) -> None:

@@ -58,9 +58,12 @@ _NUMERIC = frozenset(
         ColumnType.NEWDECIMAL,
         ColumnType.FLOAT,
         ColumnType.DOUBLE,
+        ColumnType.YEAR,
     }
 )
-_CHARACTER = frozenset({ColumnType.VARCHAR, ColumnType.BLOB, ColumnType.STRING})
+"""Types that have a bit of signedness; YEAR is one of them."""
+_CHARACTER = frozenset({ColumnType.VARCHAR, ColumnType.BLOB, ColumnType.STRING, ColumnType.VECTOR})
+"""Types that have a collation; VECTOR is one of them, GEOMETRY and JSON are not."""
 _LISTED = frozenset({ColumnType.ENUM, ColumnType.SET})
 _OLD_TEMPORAL = frozenset({ColumnType.TIMESTAMP, ColumnType.TIME, ColumnType.DATETIME})
 _ONE_BYTE_OF_METADATA = frozenset(

@@ -221,7 +221,7 @@ class _Comparing:
         except _Stopped as error:
             self._lack(str(error))
         except StatementFailed as error:
-            self._lack(f"{error.code}: a server did not answer")
+            self._lack(f"a server did not answer: {error.code} {error.errno or ''}".rstrip())
         return self._result()
 
     def _result(self) -> Comparison:
@@ -286,8 +286,9 @@ class _Comparing:
         """The returning server executes what the primary has executed by now."""
         executed = self._query(self._primary, "SELECT @@GLOBAL.gtid_executed AS gtids")[0]["gtids"]
         patience = max(0.001, min(self._limits.catch_up, self._left()))
+        # It has a limit of its own, and may take longer than a statement that reads.
         late = self._returning.one(
-            "SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %s) AS late",
+            "SELECT /*+ MAX_EXECUTION_TIME(0) */ WAIT_FOR_EXECUTED_GTID_SET(%s, %s) AS late",
             (executed, round(patience, 3)),
             within=patience + self._limits.statement,
         )["late"]

@@ -90,7 +90,7 @@ class Layout:
 
 COLUMNS = (
     "SELECT COLUMN_NAME AS name, DATA_TYPE AS data_type, COLUMN_TYPE AS type, CHARACTER_SET_NAME AS charset,"
-    " COLLATION_NAME AS collation, IS_NULLABLE AS nullable, GENERATION_EXPRESSION AS generated"
+    " COLLATION_NAME AS collation, IS_NULLABLE AS nullable, GENERATION_EXPRESSION AS formula"
     " FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION"
 )
 UNIQUE_KEYS = (
@@ -122,7 +122,7 @@ def layout_of(columns: Sequence[Mapping[str, Any]], unique: Sequence[Mapping[str
                 charset=str(column["charset"] or ""),
                 collation=str(column["collation"] or ""),
                 nullable=str(column["nullable"]).upper() == "YES",
-                generated=str(column["generated"] or ""),
+                generated=str(column["formula"] or ""),
             )
             for column in columns
         ),
@@ -259,9 +259,9 @@ def _fingerprint(column: ColumnFacts) -> str:
         shown = f"SHA2(CAST({name} AS CHAR), 256)"
     elif kind in _GEOMETRIES:
         shown = f"CONCAT(ST_SRID({name}), ':', SHA2(ST_AsBinary({name}), 256))"
-    elif kind == "float":
-        # As text a FLOAT is rounded to six digits.
-        shown = f"CAST(CAST({name} AS DOUBLE) AS CHAR)"
+    elif kind in ("float", "double"):
+        # As text a FLOAT is rounded to six digits and a DOUBLE to 22 letters; a point holds all bits of it.
+        shown = f"HEX(ST_AsBinary(POINT({name}, 0)))"
     elif kind == "bit":
         shown = f"CAST({name} + 0 AS CHAR)"
     else:

@@ -514,6 +514,15 @@ def test_rows_that_do_not_read_back(request_: Request, monkeypatch: pytest.Monke
     assert tree(request_.directory) == [".lock"]
 
 
+def test_rows_that_were_counted_wrong(request_: Request) -> None:
+    done = run(request_)
+    path = str(Path(done.path) / room.ROWS_NAME)
+    told = {key: value for key, value in done.values["rows"].items() if key != "file"}
+    assert archive_rows.reads_back(path, archive_rows.Written(**told)) == ""
+    assert "rows" in archive_rows.reads_back(path, archive_rows.Written(**{**told, "rows": told["rows"] + 1}))
+    assert "statements" in archive_rows.reads_back(path, archive_rows.Written(**{**told, "statements": 1}))
+
+
 def test_an_archive_of_format_1_stays_good(request_: Request) -> None:
     """Made before there were decoded rows: accepted as it is, and its rows are decoded when they are asked for."""
     done = run(request_)

@@ -369,3 +369,47 @@ def test_a_transaction_is_plain_data() -> None:
         "tag": "",
         "number": 5,
     }
+
+
+# Whole bodies
+
+
+def test_contents_are_whole_whatever_their_size() -> None:
+
+    for name in ("plain", "tagged", "nochecksum", "xa"):
+        data = content(name)
+        file = opened(data)
+        expected = [(each.kind, each.body) for each in file.events() if each.kind != Kind.FORMAT_DESCRIPTION]
+        plain = [each for each in expected if each[0] != Kind.TRANSACTION_PAYLOAD]
+        found = [(each.kind, each.body) for each in opened(data).contents(4, len(data))]
+        assert [each for each in plain if each not in found] == []
+
+
+def test_a_large_body_is_whole() -> None:
+    data = content("nochecksum")
+    body = b"\0" * 8 + b"\4" + b"\0" * 4 + b"bank\0" + b"x" * 1_000_000
+    length = 19 + len(body)
+    event = b"\0\0\0\0\x02" + b"\7\0\0\0" + length.to_bytes(4, "little") + b"\0" * 6 + body
+    file = opened(data + event)
+    ((kind, whole_body, _form),) = file.contents(len(data), len(data) + length)
+    assert (kind, whole_body) == (Kind.QUERY, body)
+
+
+def test_contents_of_a_file_that_changed() -> None:
+    data = content("plain")
+    (first, *_rest) = whole(data)
+    for broken in (
+        data[: first.end - 1],
+        data[: first.end - 1] + bytes([data[first.end - 1] ^ 1]) + data[first.end :],
+    ):
+        with pytest.raises(HaError, match="binlog_unreadable"):
+            list(opened(broken).contents(first.start, first.end))
+    with pytest.raises(HaError, match="binlog_unreadable"):
+        list(opened(data).contents(first.start, first.end - 1))
+
+
+def test_contents_of_a_payload() -> None:
+    data = uncompressed_payload()
+    first, _second = whole(data)
+    inside = [each.kind for each in opened(data).contents(first.start, first.end)]
+    assert inside == [Kind.GTID, Kind.QUERY, Kind.TABLE_MAP, Kind.WRITE_ROWS, Kind.XID]

@@ -145,6 +145,15 @@ def test_every_decimal(form: tuple[int, int], data: st.DataObject) -> None:
     assert len(format(found, "f").partition(".")[2]) == scale
 
 
+@pytest.mark.parametrize("digits", range(1, 66))
+def test_the_edges_of_every_decimal(digits: int) -> None:
+    for scale in range(min(30, digits) + 1):
+        for value in (10**digits - 1, -(10**digits) + 1, 10 ** (digits - 1), 1, -1, 0):
+            with decimal.localcontext(prec=80):
+                expected = format(decimal.Decimal(value).scaleb(-scale), f".{scale}f")
+            assert format(only(smith.number(digits, scale), value), "f") == expected
+
+
 JSON_VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -181,6 +190,33 @@ def test_what_json_has_no_word_for(opaque: bytes, expected: str) -> None:
 def test_numbers_of_json_are_what_they_are() -> None:
     assert json_binary.text_of(smith.json_document([1.0, 1e300, -0.0])) == "[1.0, 1e300, -0.0]"
     assert json_binary.text_of(b"") == "null"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"\x0c\x05abc",
+        b"\x0c\x84\x80\x80\x80\x80\x00abc",
+        b"\x0c\x01\xff",
+        b"\x0b\0\0",
+        b"\x05\0",
+        b"\x04\x07",
+        b"\x03",
+        b"\x0d",
+        b"\x02\x01\0\x08\0\x05",
+        b"\x02\x05\0\x07\0\x05\0\0",
+        b"\x00\x01\0\x0b\0\x0b\0\x09\0\x04\0\0",
+        b"\x0f\xf6\x02\x42\0",
+        b"\x0f\x0c\x02\0\0",
+    ],
+    ids=[
+        "text", "length", "utf-8", "double", "integer", "literal", "nothing", "type", "size", "count", "key", "decimal",
+        "time",
+    ],
+)  # fmt: skip
+def test_json_that_is_none(document: bytes) -> None:
+    with pytest.raises(HaError, match="binlog_event_malformed"):
+        json_binary.text_of(document)
 
 
 def test_a_json_that_holds_itself_ends() -> None:
@@ -231,6 +267,46 @@ def test_each_column_may_have_its_own_collation() -> None:
     fields = [smith.varchar(5), smith.integer(3, 4), smith.varchar(5)]
     table = tables.decode_table(smith.table_map(fields, smith.optional(3, b"\x08" + smith.packed(255))), smith.FORM)
     assert [c.collation for c in table.columns] == [8, None, 255]
+
+
+def test_which_columns_have_a_signedness_and_a_collation() -> None:
+    """As mysqld 9.7.4 counts them: YEAR has a sign, VECTOR a collation; JSON, GEOMETRY and BIT have neither."""
+    fields = [
+        smith.integer(3, 4), smith.YEAR, smith.bit(3), smith.DATE, smith.JSON, smith.blob(4, 255), smith.ENUM,
+        smith.integer(3, 4), smith.blob(4, 242), smith.varchar(5),
+    ]  # fmt: skip
+    more = smith.optional(1, smith.high_first([True, True, False])) + smith.optional(3, b"\x3f\x08")
+    table = tables.decode_table(smith.table_map(fields, more), smith.FORM)
+    assert [c.unsigned for c in table.columns] == [True, True, *[False] * 8]
+    assert [c.collation for c in table.columns] == [*[None] * 8, 63, 8]
+
+
+@pytest.mark.parametrize(
+    ("fields", "more"),
+    [
+        ([smith.Field(3, b"\0", bytes)], b""),
+        ([smith.Field(246, b"\x42\0", bytes)], b""),
+        ([smith.Field(246, b"\5\6", bytes)], b""),
+        ([smith.Field(16, b"\1\x08", bytes)], b""),
+        ([smith.Field(254, b"\x0a\5", bytes)], b""),
+        ([smith.Field(254, b"\xf7\3", bytes)], b""),
+        ([smith.Field(252, b"\5", bytes)], b""),
+        ([smith.Field(245, b"\0", bytes)], b""),
+        ([smith.Field(18, b"\7", bytes)], b""),
+        ([smith.varchar(5)], smith.optional(2, b"\x08\1\x08")),
+        ([smith.integer(3, 4)], smith.optional(8, b"\1")),
+        ([smith.integer(3, 4)], smith.optional(1, b"")),
+        ([smith.ENUM], smith.optional(6, b"\x09\1a")),
+        ([smith.integer(3, 4)], b"\4\x09ab"),
+    ],
+    ids=[
+        "metadata left", "digits", "scale", "bits", "no char", "enum", "blob", "json", "fraction", "charset", "key",
+        "signedness", "members", "cut",
+    ],
+)  # fmt: skip
+def test_a_table_that_is_none(fields: list[smith.Field], more: bytes) -> None:
+    with pytest.raises(HaError, match="binlog_event_malformed"):
+        decoded(smith.table_map(fields, more))
 
 
 @pytest.mark.parametrize("code", [7, 11, 12])
@@ -450,5 +526,14 @@ def test_json_of_a_line_is_json() -> None:
     assert held["after"]["c15"] == {"base64": "YWIAAA=="}
     assert rows_json.value_of(held["after"]["c15"]) == b"ab\0\0"
     assert held["after"]["c21"] == "100000000.000000000000" and held["after"]["c22"] == "-123.45"
+    secret = smith.table_map(EVERYTHING, smith.names(*(f"c{n}" for n in range(len(EVERYTHING)))), table="user")
+    (change,) = decoded(
+        secret.replace(b"\4bank", b"\5mysql"),
+        (Kind.WRITE_ROWS, smith.rows(len(EVERYTHING), smith.image(EVERYTHING, VALUES))),
+    )
+    assert json.loads(rows_json.line_of("u:1", change)) == {
+        "gtid": "u:1", "kind": "row", "schema": "mysql", "table": "user", "operation": "write", "masked": True,
+        "key": None, "before": None, "after": None,
+    }  # fmt: skip
     with pytest.raises(HaError, match="rows_unreadable"):
         rows_json.value_of({"base65": ""})

@@ -67,6 +67,20 @@ def test_input_that_comes_byte_by_byte() -> None:
     assert decompressor.decompress(b"more", 10) == b""
 
 
+def test_output_that_comes_little_by_little() -> None:
+    """All of the input is in, and there is no room for what comes of it: then none is asked for."""
+    payload, body = frame()
+    packed = body[payload.offset : payload.offset + payload.size]
+    decompressor = zstd.LibraryZstd(LIBRARY).ZstdDecompressor()
+    out = decompressor.decompress(packed, 10)
+    while not decompressor.eof:
+        assert not decompressor.needs_input
+        more = decompressor.decompress(b"", 10)
+        assert 0 < len(more) <= 10
+        out += more
+    assert out == unpacked(packed, payload.uncompressed_size, 1 << 20)
+
+
 def test_rows_inside_are_decoded() -> None:
     file = opened(content("compressed"))
     first = next(each for each in file.transactions() if each.compression == "zstd")

@@ -36,7 +36,7 @@ KEYLESS = Layout((column("a"), column("b", "varchar", charset="utf8mb4"), column
 def test_a_layout_says_what_may_name_a_row() -> None:
     columns = [
         {"name": name, "data_type": "int", "type": "int unsigned", "charset": None, "collation": None, "nullable": "NO",
-         "generated": ""}
+         "formula": ""}
         for name in ("a", "b", "c")
     ]  # fmt: skip
 
