@@ -9,6 +9,9 @@ from __future__ import annotations
 import time
 from typing import Sequence
 
+from ..rejoin.clone_facts import is_alive, read_progress
+from ..rejoin.clone_plan import was_wrecked
+from ..rejoin.clone_progress import LOCAL
 from ..server.schema import SCHEMA
 from ..server.session import Session, StatementFailed
 from .situation import ServerFacts
@@ -61,6 +64,8 @@ def read_facts(session: Session, prefix: str, *, within: float, tables: bool = T
     counts = session.one(_COUNTS, within=left())
     accounts = session.query(_ACCOUNTS, (prefix, prefix), within=left())
     dumps = session.query(DUMP_THREADS, (prefix, prefix), within=left())
+    clone = read_progress(session, within=left())
+    cloning = clone.source if clone.source != LOCAL and is_alive(session, clone, within=left()) else ""
     return ServerFacts(
         without_primary_key=tuple(f"{row['s']}.{row['t']}" for row in unfit if row["keyless"]),
         not_innodb=tuple(f"{row['s']}.{row['t']} ({row['engine']})" for row in unfit if row["engine"] != "InnoDB"),
@@ -73,6 +78,8 @@ def read_facts(session: Session, prefix: str, *, within: float, tables: bool = T
             *_binlog_filters(session, left()),
         ),
         clone_active=bool(counts["clone_active"]),
+        cloning=cloning,
+        wrecked=was_wrecked(clone, int(counts["user_tables"])),
         applier_error=str(session.one(_WORKER, within=left()).get("message") or ""),
     )
 

@@ -45,6 +45,8 @@ def after(situation: Situation, wish: Wish, step: Step) -> Situation:
         facts[step.name] = _locked(situation.facts_of(step.name), dict.fromkeys(step.accounts, True))
     elif isinstance(step, steps.Readmit):
         facts[step.name] = _locked(situation.facts_of(step.name), {step.account: False})
+    elif isinstance(step, steps.Clone):
+        facts[step.name] = dataclasses.replace(situation.facts_of(step.name), wrecked=False)
     changed = _state(situation, wish, step, state)
     answers: dict[str, Answer] = dict(situation.observation.answers)
     answers[step.name] = changed

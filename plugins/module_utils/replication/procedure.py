@@ -219,7 +219,7 @@ class Procedure:
     def _do_Clone(self, step: steps.Clone, session: Session, state: ServerState, situation: Situation) -> None:
         donor = self._pool.session(step.donor)
         self._same_server(donor, step.donor_uuid)
-        if step.wipes == "":
+        if step.wipes == "" and not situation.facts_of(step.name).wrecked:
             executed = self._executed(session)
             self._guard(not executed, session, "it is not empty", executed=str(executed))
         self._before_restart(step.name)
