@@ -26,7 +26,7 @@ from .clone_facts import is_alive, read_progress
 from .clone_progress import COMPLETED, FAILED, RUNNING, Meter, Progress
 
 NO_SUPERVISOR = 3707
-POLL_EVERY = 0.5
+POLL_EVERY = 0.2
 GRACE = 10.0
 """Seconds for a statement to show up in ``clone_status``, and for a clone that has lost its thread to be marked so."""
 
