@@ -229,6 +229,14 @@ def prepare(
     return Begun(donor.name, before, str(held), settings)
 
 
+def close_wreck(recipient: Session, *, within: float) -> None:
+    """What a failed clone left may still be as it was opened for it: read_only, but not super_read_only.
+
+    It has no data. Only for a server whose ``wrecked`` was seen; any other one that is open is refused by ``prepare``.
+    """
+    recipient.execute("SET GLOBAL super_read_only = ON", within=within)
+
+
 def limit(session: Session, throttle: Throttle, *, within: float) -> dict[str, Any]:
     """Set the limits where the clone runs.
 

@@ -368,7 +368,8 @@ class _Look:
                 member=name,
                 revision=self.term.revision,
             )
-        if not state.super_read_only:
+        # A wreck may still be open as it was for the clone that failed: for administrators only, and without data.
+        if not state.super_read_only and not (own.wrecked and state.read_only):
             yield _reason(
                 "server_is_writable",
                 f"{name} is writable and will not be wiped",

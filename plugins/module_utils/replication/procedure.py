@@ -12,7 +12,7 @@ from typing import Any, Callable, Optional
 
 from ..errors import HaError
 from ..gtid import GtidSet
-from ..rejoin.clone import CloneLogin, clone
+from ..rejoin.clone import CloneLogin, clone, close_wreck
 from ..server import schema
 from ..server.dialect import SUPER_READ_ONLY
 from ..server.session import Row, Session
@@ -219,9 +219,12 @@ class Procedure:
     def _do_Clone(self, step: steps.Clone, session: Session, state: ServerState, situation: Situation) -> None:
         donor = self._pool.session(step.donor)
         self._same_server(donor, step.donor_uuid)
-        if step.wipes == "" and not situation.facts_of(step.name).wrecked:
-            executed = self._executed(session)
-            self._guard(not executed, session, "it is not empty", executed=str(executed))
+        if step.wipes == "":
+            if situation.facts_of(step.name).wrecked:
+                close_wreck(session, within=self._means.statement)
+            else:
+                executed = self._executed(session)
+                self._guard(not executed, session, "it is not empty", executed=str(executed))
         self._before_restart(step.name)
         clone(
             session,

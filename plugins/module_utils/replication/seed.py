@@ -16,7 +16,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 from ..errors import HaError, defect
 from ..refusal import Refusal
 from ..rejoin import clone_plan
-from ..rejoin.clone import Begun, Cloned, Statement, Throttle, finish, follow, from_donor, prepare
+from ..rejoin.clone import Begun, Cloned, Statement, Throttle, close_wreck, finish, follow, from_donor, prepare
 from ..rejoin.clone_facts import read_clone_facts, read_progress, trying
 from ..rejoin.clone_plan import CloneFacts, Ready, Running, Unchanged, Verdict, Wanted
 from ..rejoin.clone_progress import Progress
@@ -240,6 +240,8 @@ class _Seeding:
             if not isinstance(verdict, Ready):
                 return self._settled(verdict, observation, facts)
             donor = self._pool.member(verdict.donor)
+            if facts[name].wrecked:
+                close_wreck(self._pool.session(name), within=within)
             begun = prepare(
                 self._pool.session(name),
                 observation.states[name].server_uuid,

@@ -290,6 +290,10 @@ def test_what_a_failed_clone_left_is_cloned_again_without_being_named() -> None:
     world = World().state("db4", executed=gtids(100)).fact("db4", clone=wreck)
     verdict = world.decide()
     assert isinstance(verdict, Ready) and not verdict.wipes
+    half_open = world.state("db4", super_read_only=False)
+    assert isinstance(half_open.decide(), Ready), "as it was opened for the clone that failed"
+    assert codes(half_open.state("db4", read_only=False).decide()) == {"server_is_writable"}
+    world.state("db4", read_only=True, super_read_only=True)
     # The mutant that believes gtid_executed would call it unchanged.
     assert isinstance(World().state("db4", executed=gtids(100)).decide(), Unchanged)
     # Who has filled it since did so by other means.

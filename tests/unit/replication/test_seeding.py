@@ -83,6 +83,7 @@ def test_a_wreck_is_no_empty_server_and_yet_may_be_cloned(monkeypatch: pytest.Mo
             """None is looked at."""
 
     cloned: list[str] = []
+    monkeypatch.setattr(procedure, "close_wreck", lambda *_given, **_options: cloned.append("closed"))
     monkeypatch.setattr(procedure, "clone", lambda *_given, **_options: cloned.append("cloned"))
     doer: Any = procedure.Procedure(Pool(), WANTED, procedure.Means())  # type: ignore[arg-type]
     monkeypatch.setattr(doer, "_same_server", lambda *_given: None)
@@ -90,7 +91,7 @@ def test_a_wreck_is_no_empty_server_and_yet_may_be_cloned(monkeypatch: pytest.Mo
     monkeypatch.setattr(doer, "_guard", lambda holds, *_given, **_evidence: cloned.append("") if holds else 1 / 0)
     step = steps.Clone("s4", "u", "s2", "u", "h", 3306, wipes="")
     doer._do_Clone(step, None, None, seen(seeded(), wrecked=True))
-    assert cloned == ["cloned"]
+    assert cloned == ["closed", "cloned"]
     with pytest.raises(ZeroDivisionError):
         doer._do_Clone(step, None, None, seen(seeded()))
 
