@@ -140,7 +140,7 @@ class _Pair:
             restart_within=_BACK,
             say=lambda line, _seen: lines.append(line),
         )
-        if back is None:
+        if isinstance(back, ours.Begun):
             raise BenchmarkError("the clone was left before its end")
         cloned = ours.finish(back, begun, within=_STATEMENT)
         seconds = time.monotonic() - began

@@ -329,7 +329,7 @@ SPEC = dict(
 
 def work(params, check_mode, warn):
     """One clone; see ``replication/seed.py`` and ``rejoin/clone_directory.py``."""
-    begun = Begun(**params["_under_way"]) if params["_under_way"] else None
+    begun = Begun.of(params["_under_way"]) if params["_under_way"] else None
     throttle = Throttle(params["data_bandwidth"], params["network_bandwidth"], params["threads"])
     if params["directory"]:
         return _into_directory(params, throttle, begun, check_mode)

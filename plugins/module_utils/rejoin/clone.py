@@ -62,6 +62,25 @@ class Throttle:
 
 
 @dataclasses.dataclass(frozen=True)
+class Seen:
+    """What has been seen of a clone so far, by all that followed it. Durations in seconds; ``at``: of the wall clock.
+
+    ``lasted``: since it was first followed. ``away``: the recipient has given no answer for. ``dead``: no connection
+    works on it for. ``still``: nothing has moved for, at ``data`` bytes. ``handed_over``: everything is copied.
+    ``unsupervised``: nothing restarts its mysqld.
+    """
+
+    at: float = 0.0
+    lasted: float = 0.0
+    away: float = 0.0
+    dead: float = 0.0
+    still: float = 0.0
+    data: int = 0
+    handed_over: bool = False
+    unsupervised: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Begun:
     """A clone that was prepared: plain values, so that another process can follow it.
 
@@ -75,6 +94,12 @@ class Begun:
     held: str = ""
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     opened: bool = True
+    seen: Seen = Seen()
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Begun:
+        """From ``as_dict``."""
+        return cls(**{**values, "seen": Seen(**values.get("seen", {}))})
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -194,7 +219,7 @@ def clone(
         restart_within=restart_within,
         progress=progress,
     )
-    if session is None:
+    if isinstance(session, Begun):
         raise defect("a clone that was to be followed to its end was left")
     return finish(session, begun, within=statement_within)
 
@@ -280,12 +305,12 @@ def follow(
     leave: Optional[Callable[[Progress, float], bool]] = None,
     progress: Optional[Callable[[], None]] = None,
     say: Optional[Callable[[str, Progress], None]] = None,
-) -> Optional[Session]:
+) -> Union[Session, Begun]:
     """Follow a clone to its end: through lost connections, the restart, and a start by hand where nothing supervises.
 
     :param name: the recipient. :param connect: opens, or has, a connection to it.
     :param statement: when this process asked for it.
-    :param leave: asked with what is seen and the seconds so far; ``None`` is returned once it is true.
+    :param leave: asked with what is seen and the seconds of this call; once it is true, what to go on with is returned.
     :param progress: called again and again; may raise to give up.
     :param say: takes a line for a person, and what it is made of.
     :returns: a connection to the recipient, whose clone says that it is complete.
@@ -313,13 +338,17 @@ def follow(
             watch.away(error, now)
         if say is not None:
             say(watch.line(now), watch.seen)
-        if leave is not None and leave(watch.seen, time.monotonic() - watch.started):
-            return None
+        now = time.monotonic()
+        if leave is not None and leave(watch.seen, now - watch.started):
+            if session is not None:
+                session.close()
+            return dataclasses.replace(begun, seen=watch.so_far(now))
         time.sleep(POLL_EVERY)
 
 
 class _Watch:
-    """What is known of a clone while it is followed."""
+    """What is known of a clone while it is followed. Moments are of this process's monotonic clock, also those that an
+    earlier one has seen."""
 
     def __init__(
         self,
@@ -338,13 +367,35 @@ class _Watch:
         self.restart_within = restart_within
         self.started = time.monotonic()
         self.seen = Progress()
-        self.meter = Meter()
-        self._away_since: Optional[float] = None
-        self._dead_since: Optional[float] = None
+        earlier = begun.seen
+        # Nobody looked between two processes: what was so at the end of the first is taken to be so until now.
+        gap = max(time.time() - earlier.at, 0.0) if earlier.at else 0.0
+        self._first = self.started - earlier.lasted - gap
+        self._away_since = self.started - earlier.away - gap if earlier.away else None
+        self._dead_since = self.started - earlier.dead - gap if earlier.dead else None
+        self._handed_over = earlier.handed_over
+        self.meter = Meter(earlier.data, self.started - earlier.still - gap) if earlier.data else Meter()
+
+    def so_far(self, now: float) -> Seen:
+        """For whoever goes on."""
+        return Seen(
+            at=time.time(),
+            lasted=now - self._first,
+            away=now - self._away_since if self._away_since is not None else 0.0,
+            dead=now - self._dead_since if self._dead_since is not None else 0.0,
+            still=self.meter.still_for(now),
+            data=self.seen.data or self.begun.seen.data,
+            handed_over=self.handed_over,
+            unsupervised=self.unsupervised,
+        )
 
     @property
     def unsupervised(self) -> bool:
-        return self.statement is not None and self.statement.unsupervised
+        return self.begun.seen.unsupervised or (self.statement is not None and self.statement.unsupervised)
+
+    @property
+    def handed_over(self) -> bool:
+        return self._handed_over or self.seen.handed_over or self.unsupervised
 
     def judge(self, session: Session, seen: Progress, now: float) -> bool:
         """Whether it is complete.
@@ -369,7 +420,7 @@ class _Watch:
             self._dead_since = now
         elif now - self._dead_since > GRACE:
             raise self._failed(session, seen if ours else Progress(), None)
-        if now - self.started > self.clone_within:
+        if now - self._first > self.clone_within:
             raise HaError(
                 "clone_timed_out",
                 f"{self.name}: the clone from {self.begun.donor} takes longer than {self.clone_within:g} s; it goes on",
@@ -386,14 +437,15 @@ class _Watch:
         """
         if self._away_since is None:
             self._away_since = now
-        # While files are copied a server that is not heard may go on for hours; after that it only has to restart.
         if now - self._away_since < self.restart_within:
             return
         if self.unsupervised:
             raise no_supervisor(self.name, self.begun.donor)
         raise HaError(
             "not_back_after_clone",
-            f"{self.name} did not come back within {self.restart_within:g} s after it was cloned",
+            f"{self.name} did not come back within {self.restart_within:g} s after it was cloned"
+            if self.handed_over
+            else f"{self.name} has not been heard for {self.restart_within:g} s while it is cloned; that may go on",
             evidence={"member": self.name, "last": error.message, "clone": self.seen.as_result()},
             next_step="Look at its service and error log; where nothing supervises mysqld, start it. Run again when it"
             " is up.",
@@ -401,13 +453,8 @@ class _Watch:
 
     def line(self, now: float) -> str:
         if self._away_since is not None:
-            return clone_progress.away_line(
-                self.name,
-                self.begun.donor,
-                self.seen.handed_over or self.unsupervised,
-                now - self._away_since,
-                self.unsupervised,
-            )
+            away = now - self._away_since
+            return clone_progress.away_line(self.name, self.begun.donor, self.handed_over, away, self.unsupervised)
         return clone_progress.line(self.name, self.begun.donor, self.seen, self.meter.rate, self.meter.still_for(now))
 
     def _failed(self, session: Session, seen: Progress, refused: Optional[StatementFailed]) -> HaError:

@@ -157,8 +157,8 @@ def _go_on(
         leave=leave,
         say=say,
     )
-    if done is None:
-        return DirectoryReport(True, begun.donor, (), under_way=begun, line=said[0], progress=said[1])
+    if isinstance(done, Begun):
+        return DirectoryReport(True, begun.donor, (), under_way=done, line=said[0], progress=said[1])
     put(done, begun.settings, within=request.within)
     seen = read_progress(done, within=request.within)
     executed = str(done.one("SELECT @@GLOBAL.gtid_executed AS gtids", within=request.within)["gtids"])

@@ -137,16 +137,21 @@ def from_rows(status: Mapping[str, Any], stages: Sequence[Mapping[str, Any]]) ->
 
 
 class Meter:
-    """Bytes a second, over the last ``_WINDOW`` seconds; and how long nothing has moved."""
+    """Bytes a second, over the last ``_WINDOW`` seconds; and how long nothing has moved.
 
-    def __init__(self) -> None:
+    ``data``, ``moved_at``: what an earlier one has seen last.
+    """
+
+    def __init__(self, data: int = -1, moved_at: Optional[float] = None) -> None:
         self._samples: collections.deque[tuple[float, int]] = collections.deque()
-        self._moved_at: Optional[float] = None
-        self._last: Any = None
+        self._moved_at = moved_at
+        self._last: tuple[int, str] = (data, "")
 
     def take(self, now: float, progress: Progress) -> None:
-        if progress.stages != self._last:
-            self._last, self._moved_at = progress.stages, now
+        data, stage = self._last
+        if progress.data != data or stage not in ("", progress.stage):
+            self._moved_at = now
+        self._last = (progress.data, progress.stage)
         if self._samples and progress.data < self._samples[-1][1]:
             self._samples.clear()
         self._samples.append((now, progress.data))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence, Union
 
 from ..errors import HaError, defect
 from ..refusal import Refusal
@@ -234,28 +234,13 @@ class _Seeding:
 
     def _do(self) -> SeedReport:
         """Look again under the lock, start the copy, and let the lock go once it has begun."""
-        name, within = self._request.recipient, self._means.statement
+        name = self._request.recipient
         with _Locked(self._members, self._login, self._cluster, self._connect_timeout, self._pool):
             verdict, observation, facts = self._decide()
-            if not isinstance(verdict, Ready):
-                return self._settled(verdict, observation, facts)
-            donor = self._pool.member(verdict.donor)
-            if facts[name].wrecked:
-                close_wreck(self._pool.session(name), within=within)
-            begun = prepare(
-                self._pool.session(name),
-                observation.states[name].server_uuid,
-                self._pool.session(donor.name),
-                (donor.host, donor.replication_port),
-                self._means.clone,
-                throttle=self._request.throttle,
-                within=within,
-            )
-            address = (donor.host, donor.replication_port)
-            statement = from_donor(self._connect(), address, self._means.clone, within=self._means.clone_within)
-            statement.start()
-            session = self._follow(begun, statement, lambda seen, seconds: bool(seen.began) or seconds >= START_SECONDS)
-        report = self._go_on(begun, statement, session)
+            followed = self._start(verdict, observation, facts) if isinstance(verdict, Ready) else None
+        if not isinstance(verdict, Ready) or followed is None:
+            return self._settled(verdict, observation, facts)
+        report = self._go_on(*followed)
         return dataclasses.replace(
             report,
             plan=(verdict.sentence(name), *report.plan),
@@ -264,6 +249,29 @@ class _Seeding:
             before=self._text(observation, ""),
             after=self._text(observation, verdict.donor),
         )
+
+    def _start(
+        self, verdict: Ready, observation: Observation, facts: Mapping[str, CloneFacts]
+    ) -> tuple[Begun, Statement, Optional[Session]]:
+        """Until the recipient says that it has begun, or that is over already."""
+        name, within = self._request.recipient, self._means.statement
+        donor = self._pool.member(verdict.donor)
+        address = (donor.host, donor.replication_port)
+        if facts[name].wrecked:
+            close_wreck(self._pool.session(name), within=within)
+        begun = prepare(
+            self._pool.session(name),
+            observation.states[name].server_uuid,
+            self._pool.session(donor.name),
+            address,
+            self._means.clone,
+            throttle=self._request.throttle,
+            within=within,
+        )
+        statement = from_donor(self._connect(), address, self._means.clone, within=self._means.clone_within)
+        statement.start()
+        seen = self._follow(begun, statement, lambda seen, seconds: bool(seen.began) or seconds >= START_SECONDS)
+        return begun, statement, None if isinstance(seen, Begun) else seen
 
     def _connect(self) -> Session:
         """A connection to the recipient that nobody else uses."""
@@ -274,7 +282,7 @@ class _Seeding:
 
     def _follow(
         self, begun: Begun, statement: Optional[Statement], leave: Optional[Callable[[Progress, float], bool]]
-    ) -> Optional[Session]:
+    ) -> Union[Session, Begun]:
         def say(line: str, seen: Progress) -> None:
             self._line, self._seen = line, seen
 
@@ -292,11 +300,12 @@ class _Seeding:
 
     def _go_on(self, begun: Begun, statement: Optional[Statement], session: Optional[Session] = None) -> SeedReport:
         pause = self._request.pause_after
-        session = session or self._follow(
+        followed = session or self._follow(
             begun, statement, (lambda _seen, seconds: seconds >= pause) if pause else None
         )
-        if session is None:
-            return SeedReport(True, begun.donor, (), under_way=begun, line=self._line, progress=self._seen)
+        if isinstance(followed, Begun):
+            return SeedReport(True, begun.donor, (), under_way=followed, line=self._line, progress=self._seen)
+        session = followed
         try:
             cloned = finish(session, begun, within=self._means.statement)
             seen = read_progress(session, within=self._means.statement)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,6 +60,7 @@ class Story:
         self.session = Session()
         self.lines: list[str] = []
         monkeypatch.setattr(clone.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(clone.time, "time", lambda: 1e9 + self.now)
         monkeypatch.setattr(clone.time, "sleep", self.sleep)
         monkeypatch.setattr(clone, "read_progress", lambda session, within: self.say())
         monkeypatch.setattr(clone, "is_alive", lambda session, seen, within: alive)
@@ -174,11 +177,44 @@ def test_what_takes_too_long_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_may_be_left_and_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
     story = Story(monkeypatch, COPYING)
-    assert story.follow(leave=lambda seen, seconds: seconds >= 5) is None
-    again = Begun(**BEGUN.as_dict())
-    assert again == BEGUN
-    story.says = [COPYING, DONE]
+    left = story.follow(leave=lambda seen, seconds: seconds >= 5)
+    assert isinstance(left, Begun) and left.seen.lasted >= 5 and left.seen.still >= 0
+    again = Begun.of(json.loads(json.dumps(left.as_dict())))
+    assert again == left
+    story.says, story.session = [COPYING, DONE], Session()
     assert story.follow(begun=again) is story.session
+
+
+def in_turns(story: Story, seconds: float = 5.0, **options: Any) -> list[Begun]:
+    """Followed by one process after the other, as the action plugin does it, until it ends or raises."""
+    begun: Any = BEGUN
+    turns = []
+    for _turn in range(1000):
+        story.session = Session()
+        begun = story.follow(begun=begun, leave=lambda seen, so_far: so_far >= seconds, **options)
+        if not isinstance(begun, Begun):
+            return turns
+        turns.append(begun)
+    raise AssertionError("no end")
+
+
+def test_no_time_limit_begins_anew_with_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for says, alive, code, after in (
+        ([COPYING, AWAY], True, "not_back_after_clone", 60),
+        ([COPYING], True, "clone_timed_out", 100),
+        ([COPYING], False, "clone_failed", clone.GRACE),
+    ):
+        story = Story(monkeypatch, *says, alive=alive)
+        with pytest.raises(HaError) as caught:
+            in_turns(story, clone_within=100.0)
+        assert caught.value.code == code and after <= story.now < after + 12, (code, story.now)
+
+
+def test_what_stands_still_is_said_over_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage("FILE COPY", "In Progress", 100, 50)
+    story = Story(monkeypatch, *[dataclasses.replace(COPYING, stages=(stage,))] * 100, DONE)
+    in_turns(story)
+    assert any("nothing has moved for 1" in text for text in story.lines), story.lines[-3:]
 
 
 def test_who_is_told_to_give_up_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ class Stage:
         self.log.append("follow")
         say("a line", Progress("In Progress", "today"))
         ended = self.ends[0] if len(self.ends) == 1 else self.ends.pop(0)
-        return SESSION if ended else None
+        return SESSION if ended else begun
 
     def converge(self, *_given: Any, check_only: bool, **_options: Any) -> Any:
         self.log.append("attach" + (" (check)" if check_only else ""))
@@ -132,7 +132,9 @@ def test_what_has_changed_until_the_lock_was_there_is_decided_anew(monkeypatch: 
         stage.run()
     assert caught.value.code == "member_registered" and "prepare" not in stage.log
     stage = Stage(monkeypatch, READY, Unchanged("it follows"))
-    assert not stage.run().changed and "prepare" not in stage.log
+    stage.run(replicate=True)
+    assert "prepare" not in stage.log
+    assert stage.log.index("unlock") < stage.log.index("attach"), "attaching takes the lock itself"
 
 
 def test_check_mode_touches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +155,7 @@ def test_it_returns_while_it_goes_on_and_is_taken_up(monkeypatch: pytest.MonkeyP
     result = report.as_result()
     assert not result["finished"] and result["progress"]["line"] == "a line"
     stage = Stage(monkeypatch, READY)
-    done = stage.run(under_way=Begun(**result["under_way"]), pause_after=5.0)
+    done = stage.run(under_way=Begun.of(result["under_way"]), pause_after=5.0)
     assert stage.log == ["follow", "finish"] and done.under_way is None and done.changed
 
 
@@ -175,4 +177,4 @@ def test_what_a_failed_clone_left_open_is_closed_first(monkeypatch: pytest.Monke
 
 def test_no_password_is_in_what_is_handed_on() -> None:
     report = seed.SeedReport(True, "db2", (), under_way=dataclasses.replace(BEGUN))
-    assert set(report.as_result()["under_way"]) == {"donor", "before", "held", "settings", "opened"}
+    assert set(report.as_result()["under_way"]) == {"donor", "before", "held", "settings", "opened", "seen"}
