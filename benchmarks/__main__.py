@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks import (
+    clone,
     emergency_failover,
     false_failover,
     group_replication,
@@ -58,6 +59,7 @@ BENCHMARKS: Mapping[str, Entry] = {
     false_failover.NAME: Entry(
         false_failover.run, "full load on all cores: no failover, and how far that was from one"
     ),
+    clone.NAME: Entry(clone.run, "mysql_clone's copy over a bare CLONE statement, in pairs", 5),
     price_of_safety.NAME: Entry(
         price_of_safety.run, "throughput and latency: async, acknowledged in memory, on disk", alone=True
     ),

@@ -96,17 +96,38 @@ def members(params: Mapping[str, Any]) -> tuple[Member, ...]:
     return tuple(Member(**entry) for entry in given)
 
 
+def member(params: Mapping[str, Any], name: str) -> Member:
+    """The member of that name.
+
+    :raises HaError: ``unknown_member``, and as ``members``.
+    """
+    every = members(params)
+    for each in every:
+        if each.name == name:
+            return each
+    raise HaError(
+        "unknown_member",
+        f"there is no member {name!r}",
+        evidence={"members": [each.name for each in every]},
+        next_step="Name one of the members.",
+    )
+
+
 def run(
     spec: Mapping[str, Any],
     work: Callable[[Mapping[str, Any], bool, Callable[[str], None]], Outcome],
     *,
     required_if: Optional[list[Any]] = None,
+    **relations: Any,
 ) -> None:
     """Parse the arguments, do the work, and end the module.
 
     :param work: called with the parameters, whether this is check mode, and a function that adds a warning.
+    :param relations: further ones between the arguments, as ``AnsibleModule`` takes them.
     """
-    module = AnsibleModule(argument_spec=dict(spec), supports_check_mode=True, required_if=required_if or [])
+    module = AnsibleModule(
+        argument_spec=dict(spec), supports_check_mode=True, required_if=required_if or [], **relations
+    )
     try:
         outcome = work(module.params, module.check_mode, module.warn)
     except HaError as error:

@@ -80,9 +80,9 @@ class Cluster:
             "login_password": scratch.ADMIN_PASSWORD,
             "ca_cert": str(self.farm.files / "ca.pem"),
         }
-        if module in ("mysql_failover", "mysql_member", "mysql_replication"):
+        if module in ("mysql_clone", "mysql_failover", "mysql_member", "mysql_replication"):
             given.update(replication_password=scratch.REPLICATION_PASSWORD, replication_ca=CA)
-        if module == "mysql_replication":
+        if module in ("mysql_clone", "mysql_replication"):
             given.update(clone_password=scratch.CLONE_PASSWORD)
         return {**given, **more}
 

@@ -83,6 +83,13 @@ SUPERVISOR = (
 )
 
 
+UNSUPERVISED = (
+    "cp /scratch/my-{n}.cnf /tmp/my.cnf; chmod 0644 /tmp/my.cnf; unset MYSQLD_PARENT_PID;"
+    " mysqld --defaults-file=/tmp/my.cnf"
+)
+"""Nobody starts it again; its container stops with it, and ``Server.start`` is a person who starts it."""
+
+
 def grants(account: accounts.Account) -> Any:
     return accounts.grants_of(account.duty, Dialect((9, 7, 4)))
 
@@ -151,7 +158,7 @@ class Server:
     def uuid(self) -> str:
         return str(self.value("@@server_uuid"))
 
-    def create(self, *, extra: str = "") -> None:
+    def create(self, *, extra: str = "", supervised: bool = True) -> None:
         """An empty server with the collection's accounts."""
         docker("rm", "-f", self.container, check=False)
         docker("volume", "rm", "-f", self.volume, check=False)
@@ -164,7 +171,13 @@ class Server:
         docker(
             *("run", "-d", "--name", self.container, "--network", self.farm.name, "--ip", self.address),
             *("--cap-add", "SYS_NICE", "-v", f"{self.volume}:/var/lib/mysql", "-v", f"{self.farm.files}:/scratch:ro"),
-            *("--entrypoint", "bash", image(), "-c", SUPERVISOR.format(n=self.number)),
+            *(
+                "--entrypoint",
+                "bash",
+                image(),
+                "-c",
+                (SUPERVISOR if supervised else UNSUPERVISED).format(n=self.number),
+            ),
         )
 
     def wait(self, seconds: float = 40) -> None:

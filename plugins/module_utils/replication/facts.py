@@ -9,6 +9,9 @@ from __future__ import annotations
 import time
 from typing import Sequence
 
+from ..clone.facts import is_alive, read_progress
+from ..clone.plan import was_wrecked
+from ..clone.progress import LOCAL
 from ..server import schema
 from ..server.schema import SCHEMA, TABLES
 from ..server.session import Session, StatementFailed
@@ -62,6 +65,8 @@ def read_facts(session: Session, prefix: str, *, within: float, tables: bool = T
     counts = session.one(_COUNTS, within=left())
     accounts = session.query(_ACCOUNTS, (prefix, prefix), within=left())
     dumps = session.query(DUMP_THREADS, (prefix, prefix), within=left())
+    clone = read_progress(session, within=left())
+    cloning = clone.source if clone.source != LOCAL and is_alive(session, clone, within=left()) else ""
     return ServerFacts(
         without_primary_key=tuple(f"{row['s']}.{row['t']}" for row in unfit if row["keyless"]),
         not_innodb=tuple(f"{row['s']}.{row['t']} ({row['engine']})" for row in unfit if row["engine"] != "InnoDB"),
@@ -75,6 +80,8 @@ def read_facts(session: Session, prefix: str, *, within: float, tables: bool = T
         ),
         clone_active=bool(counts["clone_active"]),
         returns=schema.read_returns(session, within=left()),
+        cloning=cloning,
+        wrecked=was_wrecked(clone, int(counts["user_tables"])),
         applier_error=str(session.one(_WORKER, within=left()).get("message") or ""),
     )
 

@@ -209,7 +209,8 @@ class _MemberLook(Look):
             if member is not None:
                 yield from refusals.of_server(self.situation, self.wish, member, state)
         yield from found
-        if not state.executed and not (state.receiver and state.receiver.source_host):
+        empty = not state.executed and not (state.receiver and state.receiver.source_host)
+        if empty or self.situation.facts_of(state.name).wrecked:
             yield _reason(
                 "member_is_empty",
                 f"{state.name} is empty",

@@ -21,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Callable, Iterable, Optional, Union
 
-from ..clone.copy import choose_donor
+from ..clone.plan import choose_donor, donors_in_order
 from ..errors import defect
 from ..refusal import Reason, Refusal
 from ..server.settings import MAXIMUM_TIMEOUT_MS
@@ -291,6 +291,8 @@ class Look:
 
         What is not expendable and would need it was refused before.
         """
+        if self.situation.facts_of(state.name).wrecked:
+            return ""
         surplus = refusals.errant(self.situation, state, self.primary)
         if surplus:
             return str(surplus)
@@ -320,19 +322,13 @@ class Look:
         attached = [s for s in self.served if self._follows(s)]
         acknowledging = [s for s in attached if self._acknowledging(s) and s.server_uuid in self.registered]
         spare = self.term is None or len(acknowledging) > self._k
-        donors = [
-            s
-            for s in attached
-            if s.name != state.name
-            and (spare or s not in acknowledging)
-            and s.applier
-            and s.applier.state == ON
-            and self.primary.purged <= s.executed
-        ]
+        donors = donors_in_order(
+            [s for s in attached if s.name != state.name], {s.name for s in acknowledging}, self.primary, spare=spare
+        )
         facts = self.situation.facts_of
         donor = choose_donor(
             state,
-            sorted(donors, key=lambda s: (s in acknowledging, len(self.primary.executed - s.executed), s.name)),
+            donors,
             self.primary,
             clone_active={s.name for s in (state, self.primary, *donors) if facts(s.name).clone_active},
         )

@@ -45,8 +45,11 @@ def after(situation: Situation, wish: Wish, step: Step) -> Situation:
         facts[step.name] = _locked(situation.facts_of(step.name), dict.fromkeys(step.accounts, True))
     elif isinstance(step, steps.Readmit):
         facts[step.name] = _locked(situation.facts_of(step.name), {step.account: False})
-    elif isinstance(step, (steps.WaitVerified, steps.Clone)):
+    elif isinstance(step, steps.WaitVerified):
         facts = {name: _verified(each, step.server_uuid) for name, each in facts.items()}
+    elif isinstance(step, steps.Clone):
+        facts = {name: _verified(each, step.server_uuid) for name, each in facts.items()}
+        facts[step.name] = dataclasses.replace(facts.get(step.name, ServerFacts()), wrecked=False)
     changed = _state(situation, wish, step, state)
     answers: dict[str, Answer] = dict(situation.observation.answers)
     answers[step.name] = changed

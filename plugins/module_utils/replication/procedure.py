@@ -10,7 +10,7 @@ import dataclasses
 import time
 from typing import Any, Callable, Optional
 
-from ..clone.copy import CloneLogin, clone
+from ..clone.copy import CloneLogin, clone, close_wreck
 from ..errors import HaError
 from ..gtid import GtidSet
 from ..server import schema
@@ -220,8 +220,11 @@ class Procedure:
         donor = self._pool.session(step.donor)
         self._same_server(donor, step.donor_uuid)
         if step.wipes == "":
-            executed = self._executed(session)
-            self._guard(not executed, session, "it is not empty", executed=str(executed))
+            if situation.facts_of(step.name).wrecked:
+                close_wreck(session, within=self._means.statement)
+            else:
+                executed = self._executed(session)
+                self._guard(not executed, session, "it is not empty", executed=str(executed))
         self._before_restart(step.name)
         clone(
             session,

@@ -362,7 +362,17 @@ def of_replica(situation: Situation, wish: Wish, state: ServerState, primary: Se
             member=state.name,
             wait_sessions=state.semi_sync.wait_sessions,
         )
-    if state.name in wish.expendable:
+    source = situation.facts_of(state.name).cloning
+    if source:
+        yield _reason(
+            "clone_in_progress",
+            f"{state.name} is being cloned from {source}",
+            "Wait for it (mysql_clone shows how far it is), then run again.",
+            member=state.name,
+            source=source,
+        )
+        return
+    if state.name in wish.expendable or situation.facts_of(state.name).wrecked:
         return
     surplus = errant(situation, state, primary)
     if surplus:

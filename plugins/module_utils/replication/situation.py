@@ -46,7 +46,9 @@ class ServerFacts:
     ``without_primary_key``, ``not_innodb``: tables, ``schema.table``. ``user_tables``: how many tables hold data that
     is not ours. ``own_schema``: our tables exist. ``replication_accounts``: those with the prefix, and whether each is
     locked. ``dump_users``: the accounts of the replicas attached here. ``filters``: replication filters of any kind.
-    ``clone_active``: the clone plugin works. ``applier_error``: what the applier's worker says; the state holds only
+    ``clone_active``: the clone plugin works. ``cloning``: where the clone comes from that is at work here. ``wrecked``:
+    a clone that failed has thrown its data away, whatever gtid_executed says. ``applier_error``: what the applier's
+    worker says; the state holds only
     that some worker stopped. ``returns``: of each server that was deposed once, how its last return ended
     (``schema.Rejoin.state``), by server_uuid.
     """
@@ -59,6 +61,8 @@ class ServerFacts:
     dump_users: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
     clone_active: bool = True
+    cloning: str = ""
+    wrecked: bool = False
     applier_error: str = ""
     returns: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
