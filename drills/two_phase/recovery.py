@@ -1,0 +1,51 @@
+"""What crash recovery did, as the server's own error log says it, and what it left of the binary log. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from drills.two_phase.binlog import Scan
+
+_COMMITTED = re.compile(r"committed (\d+) internal transaction")
+_ROLLED_BACK = re.compile(r"rolled back (\d+) internal transaction")
+_TRIMMED = re.compile(r"size is (\d+), but recovered up to (\d+)")
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """``committed``: transactions that were prepared in the engine and stood in the binary log; ``rolled_back``: that
+    were prepared and did not. ``trimmed``: bytes cut off the binary log."""
+
+    committed: int = 0
+    rolled_back: int = 0
+    trimmed: int = 0
+
+
+def read_log(text: str) -> Recovered:
+    """:param text: what was written into the error log since the server was killed."""
+    trims = [(int(size), int(whole)) for size, whole in _TRIMMED.findall(text)]
+    return Recovered(
+        sum(map(int, _COMMITTED.findall(text))),
+        sum(map(int, _ROLLED_BACK.findall(text))),
+        sum(size - whole for size, whole in trims),
+    )
+
+
+def left_wrong(before: Mapping[str, Scan], after: Mapping[str, Scan]) -> list[str]:
+    """What recovery did to the binary log files that it may not do, as sentences: it cuts off what belongs to no whole
+    transaction, all of it, and nothing else.
+
+    :param before: the files as they were when the server was dead, by name; ``after``: when it was back.
+    """
+    found = []
+    for name, dead in sorted(before.items()):
+        alive = after.get(name)
+        if alive is None:
+            found.append(f"{name} is gone")
+        elif alive.torn:
+            found.append(f"{name} ends with {alive.torn} bytes of no whole transaction after recovery")
+        elif (alive.transactions, alive.last_began) != (dead.transactions, dead.last_began):
+            found.append(f"{name} had {dead.transactions} whole transactions, and {alive.transactions} after recovery")
+    return found
