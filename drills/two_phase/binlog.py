@@ -40,7 +40,12 @@ class Scan:
 
 
 def scan(content: bytes) -> Scan:
-    """:raises ValueError: no binary log file."""
+    """Of a file that was just being made, nothing may be there yet.
+
+    :raises ValueError: no binary log file.
+    """
+    if MAGIC.startswith(content):
+        return Scan(len(content), 0, 0, 0, 0)
     whole = len(MAGIC)
     began = last_began = transactions = largest = 0
     for position, kind, body in events(content):

@@ -138,6 +138,7 @@ class Doing:
 
     def __init__(self, server: Server, statements: Iterator[load.Step]) -> None:
         self.done = 0
+        self._stop = threading.Event()
         self._server = server
         self._statements = statements
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -147,11 +148,14 @@ class Doing:
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        self._stop.set()
         self._thread.join(_END_SECONDS)
 
     def _run(self) -> None:
         with contextlib.suppress(pymysql.err.MySQLError, OSError), self._server.session(load.SCHEMA) as cursor:
             for step in self._statements:
+                if self._stop.is_set():
+                    return
                 try:
                     cursor.execute(step.statement, step.values)
                 except (pymysql.err.MySQLError, OSError) as error:

@@ -24,14 +24,14 @@ class Replay:
 
         :returns: what could not be replayed, as sentences.
         """
-        new = [path for path in self._source.binlogs()[:-1] if path.name not in self._done]
+        new = [path for path in self._source.indexed()[:-1] if path.name not in self._done]
         if not new:
             return []
         self._done |= {path.name for path in new}
         names = " ".join(shlex.quote(self._source.inside(path)) for path in new)
         # The client's own commands are off by default; DELIMITER is one of them.
         command = (
-            f"set -o pipefail; mysqlbinlog --verify-binlog-checksum {names}"
+            f"set -o pipefail; mysqlbinlog --no-defaults --verify-binlog-checksum {names}"
             f" | mysql --no-defaults --commands {_PACKET} --binary-mode -u root -S {self._target.socket}"
         )
         try:

@@ -142,7 +142,7 @@ class Rounds:
         if instant.aim == aims.RECOVERING:
             seen["again_after"] = round(aims.strike_again(subject, instant), 3)
         recovered_in = subject.start()
-        alive = {path.name: scan(path.read_bytes()) for path in self._files}
+        alive = {path.name: scan(path.read_bytes()) for path in subject.binlogs() if path.name in dead}
         log = recovery.read_log(subject.log_since(offset))
         if self._mutant in mutants.AFTER_RECOVERY:
             subject.open_writes()
@@ -155,7 +155,10 @@ class Rounds:
         compared_in = time.monotonic() - began
         numbers = self._numbers()
         wrong, there, absent = clients.beyond(fates, numbers)
-        waiting = seen.pop("waiting", [])
+        waiting = set(seen.pop("waiting", []))
+        if instant.aim == aims.NO_ACKNOWLEDGER:
+            # Behind the one that waits others stand in the queue, in the binary log as well.
+            waiting |= {number for number, fate in fates.items() if fate.unknown and numbers.get(number) == fate.sent}
         self._fates = [Fate(numbers.get(number, 0), numbers.get(number, 0)) for number in sorted(fates)]
         subject.open_writes()
         return {
@@ -167,13 +170,13 @@ class Rounds:
             "committed": log.committed,
             "rolled_back": log.rolled_back,
             "trimmed": log.trimmed,
-            "waiting": waiting,
+            "waiting": sorted(waiting),
             "there": there,
             "absent": absent,
             "differences": differences,
             "left_wrong": recovery.left_wrong(dead, alive),
             "beyond": wrong,
-            "released": released(waiting, fates, numbers),
+            "released": released(sorted(waiting), fates, numbers),
             "seconds": {
                 "recovery": round(recovered_in, 3),
                 "replay": round(replayed_in, 3),

@@ -111,7 +111,7 @@ class Server:
         self._hosts.put(self.host, self.place, "my.cnf", configuration(self.place, self._own))
         self.shell(
             f"chown mysql: {self.place}/my.cnf"
-            f" && mysqld --defaults-file={self.place}/my.cnf --initialize-insecure || tail -5 {self.place}/error.log"
+            f" && mysqld --defaults-file={self.place}/my.cnf --initialize-insecure || {self._say_why}"
         )
 
     def remove(self) -> None:
@@ -123,24 +123,23 @@ class Server:
     def start(self) -> float:
         """Start, and wait until it is ready: crash recovery is over. Returns how many seconds that took."""
         began = time.monotonic()
-        self.begin_start()
-        ends = began + START_SECONDS
-        while True:
-            state = self._state()
-            if state == "active":
-                return time.monotonic() - began
-            if state != "activating" or time.monotonic() > ends:
-                tail = self.shell(f"tail -5 {self.place}/error.log")
-                raise DrillError(f"mysqld ({self.name}) is {state} after {time.monotonic() - began:.0f} s: {tail}")
-            time.sleep(0.02)
+        self.shell(f"{self._command()} || {self._say_why}")
+        return time.monotonic() - began
 
     def begin_start(self) -> None:
         """Start, without waiting for anything."""
-        self.shell(
-            f"systemd-run --quiet --collect --no-block --unit={self._unit} --property=Type=notify"
+        self.shell(self._command("--no-block"))
+
+    def _command(self, *options: str) -> str:
+        return (
+            f"systemd-run --quiet --collect {' '.join(options)} --unit={self._unit} --property=Type=notify"
             f" --property=TimeoutStartSec={START_SECONDS:.0f} --property=LimitNOFILE=10000 --uid=mysql --gid=mysql"
             f" /usr/sbin/mysqld --defaults-file={self.place}/my.cnf"
         )
+
+    @property
+    def _say_why(self) -> str:
+        return f"{{ tail -n 5 {self.place}/error.log; exit 1; }}"
 
     def pid(self, within: float = END_SECONDS) -> int:
         """Its process, by the number that it has on this machine."""
@@ -204,8 +203,12 @@ class Server:
 
     # --- its files ---------------------------------------------------------------------------------------------------
     def binlogs(self) -> list[Path]:
-        """Its binary log files, the oldest first."""
+        """Its binary log files, the oldest first: those that are there."""
         return sorted(path for path in self.data.glob(f"{BINLOG}.[0-9]*") if path.suffix[1:].isdigit())
+
+    def indexed(self) -> list[Path]:
+        """Its binary log files by its own index, the oldest first; of a server that runs."""
+        return [self.data / Path(line).name for line in (self.data / f"{BINLOG}.index").read_text().splitlines()]
 
     def inside(self, path: Path) -> str:
         """A file of its data directory by the name that it has on the host."""

@@ -64,6 +64,10 @@ def test_a_header_that_promises_more_than_there_is_or_less_than_itself_is_torn()
         assert scan(HEAD + broken).torn == len(broken)
 
 
+def test_a_file_that_was_just_being_made_holds_nothing() -> None:
+    assert [scan(MAGIC[:length]).torn for length in range(len(MAGIC) + 1)] == [0, 1, 2, 3, 4]
+
+
 def test_what_is_no_binary_log_is_refused() -> None:
     with pytest.raises(ValueError, match="no binary log"):
         scan(b"\xfeboo" + transaction())

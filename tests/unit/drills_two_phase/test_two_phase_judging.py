@@ -69,6 +69,8 @@ def test_recovery_may_cut_the_tail_and_nothing_else() -> None:
     torn = Scan(size=150, whole=100, transactions=4, largest=30, last_began=70)
     cut = replace(torn, size=100)
     assert recovery.left_wrong({"b.1": torn}, {"b.1": cut}) == []
+    just_made = Scan(0, 0, 0, 0, 0)
+    assert recovery.left_wrong({"b.2": just_made}, {}) == []
     assert "is gone" in recovery.left_wrong({"b.1": torn}, {})[0]
     assert "50 bytes of no whole transaction" in recovery.left_wrong({"b.1": torn}, {"b.1": torn})[0]
     less = Scan(70, 70, 3, 30, 40)
