@@ -13,6 +13,9 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
 export PYTHONPATH := $(CURDIR)
 export PATH := $(CURDIR)/build/venv/bin:$(PATH)
 
+# Drills that need no cluster and no playbook: python -m drills NAME.
+OWN_DRILLS := two_phase_commit
+
 VENV := build/venv/bin
 DRILL_ARGS = $(if $(SEED),--seed $(SEED)) $(if $(DRIVER),--driver $(DRIVER))
 LAB := $(VENV)/python -m lab
@@ -57,7 +60,7 @@ demo: lab-up ## replication in the lab, a crash of the primary, and the verdict
 
 .PHONY: drill
 drill: lab-up ## one drill: make drill SCENARIO=primary_crash, or SCENARIO=two_phase_commit ROUNDS=50 SEED=
-	$(if $(filter two_phase_commit,$(SCENARIO)),$(VENV)/python -m drills $(SCENARIO) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	$(if $(filter $(OWN_DRILLS),$(SCENARIO)),$(VENV)/python -m drills $(SCENARIO) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(ROUND_SEED),--round-seed $(ROUND_SEED)) $(if $(MUTANT),--mutant $(MUTANT)),\
 	  $(PLAYBOOK) lossless.mysql_ha.failover_drill -e drill_scenario=$(or $(SCENARIO),primary_crash))
 	@$(LAB) verdict

@@ -84,7 +84,7 @@ def draw(number: int, seed: int) -> Instant:
         number,
         seed,
         aim_of(seed),
-        load=round(chance.uniform(0.3, 1.6), 3),
+        load=round(chance.uniform(0.4, 2.4), 3),
         delay=round(chance.uniform(0.0, 0.4), 4),
         share=round(chance.uniform(0.02, 0.98), 4),
         rows=chance.randrange(12, 40),
