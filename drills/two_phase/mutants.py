@@ -26,7 +26,8 @@ def commit_to_be_cut(server: Server) -> None:
     """A transaction that is wholly committed, and the last one in the binary log. The server runs, nobody writes."""
     with server.session(load.SCHEMA) as cursor:
         cursor.execute(load.PROGRESS, (-1, 1, "mutant"))
-        cursor.execute("FLUSH ENGINE LOGS")
+        # LOCAL: otherwise this statement would be the last transaction.
+        cursor.execute("FLUSH LOCAL ENGINE LOGS")
     # The engine's own commit is flushed about once a second.
     time.sleep(1.5)
 
