@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 from drills.two_phase.binlog import Scan
 
-_COMMITTED = re.compile(r"committed (\d+) internal transaction")
-_ROLLED_BACK = re.compile(r"rolled back (\d+) internal transaction")
+# "Successfully committed 2, rolled back 4 internal transaction(s)."; either may be missing. Failures follow, if any.
+_ENGINE = re.compile(r"Crash recovery finished in InnoDB engine\. (.*)")
+_FAILED = "Failed to "
+_COMMITTED = re.compile(r"committed (\d+)")
+_ROLLED_BACK = re.compile(r"rolled back (\d+)")
 _TRIMMED = re.compile(r"size is (\d+), but recovered up to (\d+)")
 
 
