@@ -72,8 +72,15 @@ class Hosts:
 
         :raises BenchmarkError: the host does not run.
         """
+        return ("nsenter", "--net", f"--target={self.pid(name)}", "--")
+
+    def pid(self, name: str) -> int:
+        """The host's first process, as this machine numbers it.
+
+        :raises BenchmarkError: the host does not run.
+        """
         container = hosts.container(self.lab.client, self.lab.config, name)
         pid = int(container.attrs["State"]["Pid"])
         if not pid:
             raise BenchmarkError(f"{name} does not run")
-        return ("nsenter", "--net", f"--target={pid}", "--")
+        return pid

@@ -1,4 +1,4 @@
-"""``python -m drills matrix`` and ``python -m drills soak``: see --help and README.md."""
+"""``python -m drills matrix``, ``soak`` and ``two_phase_commit``: see --help and README.md."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import Ha
 
 from benchmarks.cluster import Cluster
 from benchmarks.errors import BenchmarkError
+from benchmarks.hosts import Hosts
 from benchmarks.progress import say
 from drills import matrix, soak
 from drills.errors import DrillError
 from drills.scenarios import BY_NAME, GATE, SCENARIOS
 from drills.steps import MANAGER, PROCEDURE
+from drills.two_phase import mutants
+from drills.two_phase import run as two_phase
 from lab.errors import LabError
 
 
@@ -31,6 +34,11 @@ def parser() -> argparse.ArgumentParser:
     two = commands.add_parser("soak", help="at random, until the time is up or something is violated")
     two.add_argument("--minutes", type=float, default=30.0, help="default 30")
     two.add_argument("--round-seed", type=int, help="replay one round")
+    three = commands.add_parser("two_phase_commit", help="kill -9, and the rows equal a replay of the binary log")
+    three.add_argument("--rounds", type=int, default=two_phase.ROUNDS, help=f"default {two_phase.ROUNDS}")
+    three.add_argument("--round-seed", type=int, help="replay one round, on a new server")
+    three.add_argument("--mutant", choices=mutants.NAMES, default="", help="break it on purpose: it has to be noticed")
+    three.add_argument("--seed", type=int, help="of the session; chosen and printed without it")
     for command in (one, two):
         command.add_argument("--seed", type=int, help="of the session; chosen and printed without it")
         command.add_argument(
@@ -55,10 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             top.error("--repeat: at least 1")
         if options.run_seed is not None and len(options.names) != 1:
             top.error("--run-seed replays one scenario: name it")
+    if options.command == "two_phase_commit" and options.rounds < 1:
+        top.error("--rounds: at least 1")
     seed = random.SystemRandom().randrange(1 << 32) if options.seed is None else options.seed
     # A run that is told to end puts everything back, as on Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        if options.command == "two_phase_commit":
+            return two_phase.run(Hosts(), options.rounds, seed, round_seed=options.round_seed, mutant=options.mutant)
         cluster = Cluster.open()
         if options.command == "soak":
             return soak.run(cluster, options.minutes, seed, options.driver, options.round_seed)
