@@ -275,6 +275,14 @@ def test_no_value_is_shown_unless_asked_for(pair: Pair) -> None:
     assert by_what["only_on_returning"]["v"] == {"primary": None, "returning": "canary"}
 
 
+@pytest.mark.parametrize("code", ["sql_error", "connection_lost"])
+def test_a_difference_counts_without_its_details(pair: Pair, code: str) -> None:
+    pair.returning.tables["t"][1] = "surplus"
+    pair.returning.fails["AS d0"] = StatementFailed(code, "canary", errno=3024)
+    found = pair.compare(TAIL)
+    assert found.verdict == room.DIFFERENT and [each.columns for each in found.differences] == [()]
+
+
 # A primary that goes on
 
 
