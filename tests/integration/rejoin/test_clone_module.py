@@ -173,6 +173,7 @@ def test_data_are_refused_unless_named_and_all_reasons_come_at_once(seeded: Seed
 
 def test_a_registered_acknowledger_and_the_primary_are_never_wiped(seeded: Seeded) -> None:
     seeded.s3.sql("STOP REPLICA")
+    seeded.s1.sql("INSERT INTO app.t (v) VALUES ('s3 lacks this')")
     try:
         refused, _printed = seeded.clone(recipient="s3", expendable=["s3"], fails=True)
         assert "member_registered" in [r["code"] for r in refused["evidence"]["reasons"]]
