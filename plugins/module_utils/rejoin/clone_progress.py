@@ -206,7 +206,10 @@ def away_line(recipient: str, donor: str, handed_over: bool, away: float, unsupe
     if handed_over:
         hint = "; where nothing supervises mysqld, start it now" if away >= STANDS_STILL else ""
         return f"{recipient} from {donor}: everything is copied, restarting for {away:.0f} s{hint}"
-    return f"{recipient} from {donor}: {recipient} gives no answer for {away:.0f} s; the copy may go on"
+    return (
+        f"{recipient} from {donor}: no answer for {away:.0f} s; it restarts once everything is copied, and until then the"
+        " copy goes on without us"
+    )
 
 
 def size(number: float) -> str:
