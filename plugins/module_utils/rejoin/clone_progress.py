@@ -206,9 +206,10 @@ def away_line(recipient: str, donor: str, handed_over: bool, away: float, unsupe
     if handed_over:
         hint = "; where nothing supervises mysqld, start it now" if away >= STANDS_STILL else ""
         return f"{recipient} from {donor}: everything is copied, restarting for {away:.0f} s{hint}"
+    hint = " (where mysqld is down and nothing supervises it, start it now)" if away >= STANDS_STILL else ""
     return (
-        f"{recipient} from {donor}: no answer for {away:.0f} s; it restarts once everything is copied, and until then the"
-        " copy goes on without us"
+        f"{recipient} from {donor}: no answer for {away:.0f} s: it restarts once everything is copied{hint}, and until"
+        " then the copy goes on without us"
     )
 
 

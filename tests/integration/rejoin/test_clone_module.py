@@ -277,7 +277,8 @@ def test_a_directory_is_made_once_and_starts_as_what_its_record_says(seeded: See
 
     planned, _printed = run(check=True)
     assert planned["changed"] and planned["plan"]
-    elsewhere, _printed = run_module("mysql_clone", given, fails=True)
+    here = {**given, "ca_cert": str(seeded.cluster.farm.files / "ca.pem")}
+    elsewhere, _printed = run_module("mysql_clone", here, fails=True)
     assert "not_on_donors_host" in [r["code"] for r in elsewhere["evidence"]["reasons"]]
     done, _printed = run()
     record = done["record"]
