@@ -40,16 +40,23 @@ class Collected:
         :param once: measures; returns the sample, and a line for a person who waits.
         :param afterwards: whole again, whatever came of it.
         :raises BenchmarkError, HaError, LabError: more than a quarter as many failures as runs.
+        :raises KeyboardInterrupt: as it came, also when the cluster could not be made whole after it.
         """
         while True:
             began = time.monotonic()
+            interrupted = False
             try:
                 try:
                     with Watch() as watch:
                         value, said = once()
+                except KeyboardInterrupt:
+                    interrupted = True
+                    raise
                 finally:
                     afterwards()
             except TROUBLE as error:
+                if interrupted:
+                    raise KeyboardInterrupt from error
                 self.failures += 1
                 self.notes.append(f"not counted: {error}")
                 say(f"{self.name}: {self.notes[-1]}")
@@ -81,10 +88,15 @@ class Collected:
 
 @contextmanager
 def told_at_the_end() -> Iterator[list[BaseException]]:
-    """What goes wrong inside, or ends it, is kept, to be raised when the samples that were taken have been written."""
+    """What goes wrong inside, or ends it, is kept, to be raised when the samples that were taken have been written.
+
+    What goes wrong is said at once; an interruption by whoever holds the session, when everything was put back.
+    """
     troubles: list[BaseException] = []
     try:
         yield troubles
-    except (*TROUBLE, KeyboardInterrupt) as error:
+    except KeyboardInterrupt as interruption:
+        troubles.append(interruption)
+    except TROUBLE as error:
         say(f"{type(error).__name__}: {error}")
         troubles.append(error)

@@ -44,7 +44,7 @@ from benchmarks.cluster import Cluster
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import HIGHER, Series, percentile
 from benchmarks.machine import Condition, Watch
-from benchmarks.manager import APPLICATION_HOST, CONTROL_HOST, UNIT, Manager, never, watching
+from benchmarks.manager import APPLICATION_HOST, CONTROL_HOST, UNIT, Manager, never, until_healthy, watching
 from benchmarks.progress import say
 from benchmarks.result import Result
 from benchmarks.standstill import Seen
@@ -58,7 +58,6 @@ LOAD = {"connections": 16, "fresh_connections": 4, "pause_ms": 1}
 FINE_TICK = 0.1
 COARSE, FINE = "as_the_manager", "ten_a_second"
 DEATHS = (verdict.DEAD, verdict.DEAD_OR_ISOLATED, verdict.REPLICATION_CUT)
-_SETTLE = 3.0
 _PATIENCE = 60.0
 _NICE = "-5"
 """As the unit of the manager has it."""
@@ -95,7 +94,7 @@ def watcher() -> int:
             thread.start()
             stack.callback(thread.join)
             stack.callback(recorder.stop)
-            time.sleep(_SETTLE)
+            until_healthy(recorder, len(configs), _PATIENCE)
             recorder.noting = True
             print("ready", flush=True)
             sys.stdin.readline()

@@ -69,6 +69,7 @@ class GroupOutages:
         self._group = group
         self._chance = random.Random(2)
         self._prefix = cluster.hosts.network_of(APPLICATION_HOST)
+        self._version = cluster.primary().version
         self._collected = {
             (variant, kind): Collected(name_of(variant, kind), "s", runs) for kind in BESIDE for variant in VARIANTS
         }
@@ -81,8 +82,8 @@ class GroupOutages:
         self._collected[variant, kind].take(lambda: self._once(variant, BESIDE[kind]), afterwards)
 
     def results(self) -> list[Result]:
-        version = self._cluster.primary().version
-        return [one.result(version) for one in self._collected.values()]
+        """Also of an interrupted session, whose cluster is still to be mended: nobody is asked for this."""
+        return [one.result(self._version) for one in self._collected.values()]
 
     def _once(self, variant: Variant, how: str) -> tuple[float, str]:
         untouched = self._cluster.primary().name

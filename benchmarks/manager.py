@@ -13,7 +13,8 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.plan im
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.procedure import Report
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.config import ClusterConfig
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.policy import Rules
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.verdict import Timing
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.verdict import HEALTHY, Timing
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.watch import Manager as Watching
 
 from benchmarks.access import Access
 from benchmarks.cluster import Cluster
@@ -41,6 +42,22 @@ def watching(reach: Access, name: str, tick: float = Timing.tick) -> ClusterConf
     return ClusterConfig(name, reach.members, reach.admin, reach.replication, Timing(tick=tick), rules)
 
 
+def until_healthy(watching: Watching, count: int, within: float) -> None:
+    """Wait until a manager of this process has seen so many clusters well.
+
+    :raises BenchmarkError: not within so many seconds.
+    """
+    ends = time.monotonic() + within
+    while True:
+        verdicts = [cluster.view.verdict for cluster in watching._clusters.values()]
+        if sum(one.verdict == HEALTHY for one in verdicts) == count:
+            return
+        if time.monotonic() > ends:
+            said = sorted({f"{one.verdict}: {'; '.join(one.reasons)}" for one in verdicts if one.verdict != HEALTHY})
+            raise BenchmarkError(f"not all of {count} clusters are healthy after {within:g} s; {' | '.join(said[:3])}")
+        time.sleep(_LOOK_AGAIN)
+
+
 @contextmanager
 def kept_out(cluster: Cluster) -> Iterator[None]:
     """A manager that is deployed does nothing meanwhile; where there is none, nothing is done."""
@@ -60,11 +77,12 @@ def deployed(cluster: Cluster) -> bool:
 
 
 class Manager:
-    """:raises BenchmarkError: from every method: no answer, or not in time."""
+    """:raises BenchmarkError: from every method: no answer, or not in time. ``by``: who asks, in its history."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, by: str = BY) -> None:
         self._cluster = cluster
         self._name = cluster.access.cluster
+        self._by = by
         if not deployed(cluster):
             raise BenchmarkError(f"no {UNIT} runs on {CONTROL_HOST}: deploy the playbook lossless.mysql_ha.manager")
 
@@ -89,12 +107,19 @@ class Manager:
             raise BenchmarkError(f"mysql-ha {' '.join(command)}: {said.get('message') or said}")
         return said[key]
 
+    def acknowledge(self, entry: Mapping[str, Any]) -> None:
+        self.ask("ack", str(entry["id"]), "--by", self._by)
+
+    def switchover(self) -> dict[str, Any]:
+        """Its recovery, or why there is none."""
+        return dict(self.ask("switchover", self._name, "--by", self._by))
+
     def pause(self) -> None:
         """Not for ever: a session that was killed can not resume it."""
-        self.ask("pause", self._name, "--reason", "a benchmark fails over by itself", "--for", "2h", "--by", BY)
+        self.ask("pause", self._name, "--reason", "a benchmark fails over by itself", "--for", "2h", "--by", self._by)
 
     def resume(self) -> None:
-        self.ask("resume", self._name, "--by", BY)
+        self.ask("resume", self._name, "--by", self._by)
 
     def ready(self, primary: str) -> None:
         """It sees that primary well, and nothing that was done before holds it back."""
@@ -114,10 +139,10 @@ class Manager:
         """Why not, or the empty text. What an earlier session left is taken away; what a person wants stays."""
         for entry in self.history():
             if entry["ended_at"] is not None and entry["acknowledged"] is None:
-                self.ask("ack", entry["id"], "--by", BY)
+                self.acknowledge(entry)
         seen = self.status()
         paused = seen["paused"]
-        if paused and paused["by"] == BY:
+        if paused and paused["by"] == self._by:
             self.resume()
         if paused:
             return f"{paused['by']} has paused the manager ({paused['reason']}): resume it first"
@@ -138,11 +163,14 @@ class Manager:
 
     def report(self, entry: Mapping[str, Any]) -> Report:
         """What the procedure said, out of its journal on the control host."""
-        text = self._cluster.hosts.run(CONTROL_HOST, "cat", str(entry["journal"]))
-        return reported(text)
+        return Report(**self.report_as_written(entry))
+
+    def report_as_written(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """``report``, of whatever version of the collection."""
+        return reported(self._cluster.hosts.run(CONTROL_HOST, "cat", str(entry["journal"])))
 
 
-def reported(journal: str) -> Report:
+def reported(journal: str) -> dict[str, Any]:
     """The report at the end of a failover's journal (JSON lines).
 
     :raises BenchmarkError: it does not say how it ended.
@@ -150,5 +178,5 @@ def reported(journal: str) -> Report:
     for line in reversed(journal.splitlines()):
         found = json.loads(line).get("report") if line else None
         if found:
-            return Report(**found)
+            return dict(found)
     raise BenchmarkError("the journal does not say how the failover ended")

@@ -13,6 +13,7 @@ moment, which is what no site ever sees but a lost room: ``first`` and ``median`
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import resource
@@ -36,7 +37,7 @@ from benchmarks.collected import Collected
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Series, percentile
 from benchmarks.interleave import interleaved
-from benchmarks.manager import CONTROL_HOST, kept_out, never, watching
+from benchmarks.manager import CONTROL_HOST, kept_out, never, until_healthy, watching
 from benchmarks.result import Result
 from lab import faults
 from lab.config import CHECKOUT
@@ -82,7 +83,8 @@ def watch(clusters: int, seconds: float) -> int:
         thread = threading.Thread(target=manager.run)
         thread.start()
         try:
-            manager_watch.until_healthy(manager, clusters)
+            until_healthy(manager, clusters, manager_watch.PATIENCE)
+            time.sleep(manager_watch.SETTLE)
             print(json.dumps("well"), flush=True)
             print(json.dumps(manager_watch.cost(manager, seconds)), flush=True)
             sys.stdin.readline()
@@ -204,7 +206,7 @@ def measure(cluster: Cluster, clusters: int, seconds: float, runs: int) -> list[
     collected = {size: Collected(f"{NAME}_{size}_core", "%", runs, _core_target(size, clusters)) for size in sizes}
     with kept_out(cluster):
         for _number, size in interleaved(sizes, runs):
-            collected[size].take(lambda size=size: measurement.take(size), cluster.mend)
+            collected[size].take(functools.partial(measurement.take, size), cluster.mend)
     version = cluster.primary().version
     found: list[Result] = []
     for size, one in collected.items():

@@ -77,6 +77,7 @@ class Outages:
         self._manager = Manager(cluster)
         self._chance = random.Random(1)
         self._prefix = cluster.hosts.network_of(APPLICATION_HOST)
+        self._version = cluster.primary().version
         self._collected = {kind: Collected(kind.name, kind.unit, runs, kind.p90, kind.median) for kind in kinds}
         self._phases = {kind: Phases() for kind in kinds}
 
@@ -94,8 +95,8 @@ class Outages:
         self._collected[kind].take(lambda: self._once(kind), afterwards)
 
     def results(self) -> list[Result]:
-        version = self._cluster.primary().version
-        return [one.result(version, self._phases[kind].series()) for kind, one in self._collected.items()]
+        """Also of an interrupted session, whose cluster is still to be mended: nobody is asked for this."""
+        return [one.result(self._version, self._phases[kind].series()) for kind, one in self._collected.items()]
 
     def _once(self, kind: Kind) -> tuple[float, str]:
         cluster, manager = self._cluster, self._manager

@@ -42,6 +42,7 @@ from ansible_collections.lossless.mysql_ha.tests.unit.manager.peer import Peer, 
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Series
 from benchmarks.machine import Condition, Watch
+from benchmarks.manager import until_healthy
 from benchmarks.progress import say
 from benchmarks.result import Result, table
 
@@ -51,6 +52,8 @@ TARGET_CORE, TARGET_MIB = 70.0, 300.0
 """Percent of one core, and MiB of resident memory."""
 
 PATIENCE = 120.0
+SETTLE = 2.0
+"""Seconds from the last connection that was made to what is measured: those are not what watching costs."""
 _SPECIAL = "killed"
 
 
@@ -141,7 +144,8 @@ def manager(clusters: int, seconds: float, ports: Sequence[int], ca: str, profil
 
         thread = threading.Thread(target=loop)
         thread.start()
-        until_healthy(watching, len(configs))
+        until_healthy(watching, len(configs), PATIENCE)
+        time.sleep(SETTLE)
         print(json.dumps(cost(watching, seconds)), flush=True)
         noticed.wait(PATIENCE)
         print(json.dumps(died), flush=True)
@@ -170,18 +174,6 @@ def cost(watching: Manager, seconds: float) -> dict[str, Any]:
     return {"cpu": spent, "took": took, "mib": _resident(), "late": max(late), "unwell": unwell}
 
 
-def until_healthy(watching: Manager, count: int) -> None:
-    """:raises BenchmarkError: not so many clusters are healthy within PATIENCE seconds."""
-    ends = time.monotonic() + PATIENCE
-    while time.monotonic() < ends:
-        well = [c for c in watching._clusters.values() if c.view.verdict.verdict == "healthy"]
-        if len(well) == count:
-            time.sleep(2.0)
-            return
-        time.sleep(0.5)
-    raise BenchmarkError(f"{len(well)} of {count} clusters were healthy after {PATIENCE:g} s")
-
-
 def _cpu() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
@@ -198,8 +190,8 @@ def _resident() -> float:
 def measure(clusters: int, seconds: float, place: str, profile: bool = False) -> Measured:
     """One run. ``place``: a directory with ca.pem and key.pem, or empty for no TLS."""
     me = [sys.executable, "-m", f"benchmarks.{NAME}"]
-    both = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([*me, "--be-peers", place], **both, text=True) as others:
+    peers = [*me, "--be-peers", place]
+    with subprocess.Popen(peers, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as others:
         try:
             ports = _line(others)
             given = [*me, "--be-manager", json.dumps(ports), "--clusters", str(clusters), "--seconds", str(seconds)]

@@ -43,6 +43,10 @@ def _carry_out(benchmarks: Sequence[Benchmark]) -> int:
                 say(f"written: {result.write(RESULTS)}")
                 documents.append(result.as_dict())
                 failed += [result.name] if result.failed else []
+    except KeyboardInterrupt:
+        # In the middle of a measurement, and perhaps of putting its fault back.
+        cluster.hosts.heal()
+        raise
     finally:
         if documents:
             print(table(documents))

@@ -15,19 +15,23 @@ from typing import Any, Protocol
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover import faults
 
+from benchmarks import manager as service
 from benchmarks.cluster import Cluster
+from benchmarks.errors import BenchmarkError
 from drills.errors import DrillError
 from drills.steps import CONTROL, FAIL_OVER, KILLED, MANAGER, NOTHING, PLANNED, PROCEDURE, REFUSE, Act
 from lab.config import CHECKOUT
 from lab.errors import LabError
 
-CONTROL_HOST = "control1"
+BY = "drills"
 READY_SECONDS = 60.0
 PATIENCE = 5
 """Attempts without a fault point after those that were killed."""
 RETRIES, RETRY_AFTER = 2, 2.0
 """Attempts after one that did not promote where a promotion is due, and seconds before each."""
 _LOOK_EVERY = 0.25
+_NOT_DONE = ("running", "yielded", "superseded")
+"""Outcomes of a recovery that is under way, or that somebody else carries out."""
 _SECOND_LOOK = 5.0
 """Seconds for a manager to say what it did while another actor promoted."""
 
@@ -123,7 +127,7 @@ class Procedure:
     name = PROCEDURE
 
     def __init__(self, cluster: Cluster, directory: Path, journals: Path) -> None:
-        self._prefix = cluster.hosts.network_of(CONTROL_HOST)
+        self._prefix = cluster.hosts.network_of(service.CONTROL_HOST)
         self._errors = directory / "actor.stderr"
         self._journals = journals
         self._idle: list[Actor] = []
@@ -177,15 +181,16 @@ class Procedure:
     def end(self, within: float, awaited: str) -> Done:
         """Where a promotion is due, what was not done is tried again, as the manager tries again; the outage tells."""
         answers: list[dict[str, Any]] = []
-        for attempt in range(RETRIES + 1):
+        attempt = 0
+        while True:
             self._joined(within)
             answers += self._answers
             done = read_answers(answers)
             if done.outcome != REFUSE or awaited != FAIL_OVER or attempt == RETRIES:
-                break
+                return done
+            attempt += 1
             time.sleep(RETRY_AFTER)
             self.begin(Act())
-        return done
 
     def _joined(self, within: float) -> None:
         if self._thread is None:
@@ -237,11 +242,11 @@ class Manager:
     """
 
     name = MANAGER
-    unit = "lossless-mysql-ha-manager"
 
     def __init__(self, cluster: Cluster, beside: Procedure) -> None:
         """:param beside: the second actor, where two act at once."""
         self._cluster = cluster
+        self._service = service.Manager(cluster, by=BY)
         self._beside = beside
         self._two = self._armed = False
         self._read: set[str] = set()
@@ -254,38 +259,20 @@ class Manager:
     def deployed(cls, cluster: Cluster) -> bool:
         """Whether the service runs on the lab's control host."""
         try:
-            return cluster.hosts.run(CONTROL_HOST, "systemctl", "is-active", cls.unit) == "active"
+            return service.deployed(cluster)
         except LabError:
             return False
-
-    def _ask(self, *command: str) -> Any:
-        """:raises DrillError: no answer. The exit status says no more than that a cluster needs attention."""
-        text = self._cluster.hosts.run(CONTROL_HOST, "mysql-ha", "--json", *command, check=False)
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            raise DrillError(f"mysql-ha {' '.join(command)}: {text[-300:]}") from error
-
-    def _history(self) -> list[dict[str, Any]]:
-        return list(self._answer("recoveries", "history", self._cluster.access.cluster, "--limit", "50"))
-
-    def _answer(self, key: str, *command: str) -> Any:
-        """:raises DrillError: no answer, or one that says why there is none: it is just starting."""
-        said = self._ask(*command)
-        if key not in said:
-            raise DrillError(f"mysql-ha {' '.join(command)}: {said.get('message') or said}")
-        return said[key]
 
     def ready(self, act: Act) -> None:
         """Whatever an earlier run left must not hold it back, and is not taken for an answer to what comes.
 
         Looked at before the fault: a manager may have answered before ``begin``.
         """
-        ended = [entry for entry in self._history() if entry["outcome"] != "running"]
+        ended = [entry for entry in self._service.history() if entry["outcome"] != "running"]
         self._known = {entry["id"] for entry in ended}
         for entry in ended:
             if entry["acknowledged"] is None:
-                self._cluster.hosts.run(CONTROL_HOST, "mysql-ha", "ack", entry["id"], "--by", "drills")
+                self._service.acknowledge(entry)
         if act.actors > 1:
             self._beside.ready(Act())
         if act.points:
@@ -305,27 +292,27 @@ class Manager:
 
     def _switch(self) -> None:
         try:
-            said = self._ask("switchover", self._cluster.access.cluster, "--by", "drills")
+            said = self._service.switchover()
             if said.get("outcome") != "promoted":
                 self._refused.append("; ".join(said.get("refusal") or ["refused"]))
-        except DrillError as error:
+        except BenchmarkError as error:
             self._refused.append(str(error))
 
     def _drop_in(self, text: str) -> None:
-        directory = f"/run/systemd/system/{self.unit}.service.d"
+        directory = f"/run/systemd/system/{service.UNIT}.service.d"
         script = f"mkdir -p {directory} && printf '{text}' >{directory}/zz-drill.conf && systemctl daemon-reload"
-        self._cluster.hosts.run(CONTROL_HOST, "sh", "-c", script)
+        self._cluster.hosts.run(service.CONTROL_HOST, "sh", "-c", script)
 
     def _arm(self, point: str) -> None:
         self._armed = True
         self._drop_in(f"[Service]\\nRestart=no\\nEnvironment={faults.VARIABLE}={point}\\n")
-        self._cluster.hosts.run(CONTROL_HOST, "systemctl", "restart", self.unit)
+        self._cluster.hosts.run(service.CONTROL_HOST, "systemctl", "restart", service.UNIT)
 
     def _disarm(self) -> None:
         self._armed = False
         self._drop_in("")
-        self._cluster.hosts.run(CONTROL_HOST, "systemctl", "reset-failed", self.unit)
-        self._cluster.hosts.run(CONTROL_HOST, "systemctl", "restart", self.unit)
+        self._cluster.hosts.run(service.CONTROL_HOST, "systemctl", "reset-failed", service.UNIT)
+        self._cluster.hosts.run(service.CONTROL_HOST, "systemctl", "restart", service.UNIT)
 
     def end(self, within: float, awaited: str) -> Done:
         ends = time.monotonic() + within
@@ -368,38 +355,30 @@ class Manager:
         self._read = set()
         while time.monotonic() < ends:
             try:
-                history = self._history()
-            except DrillError:  # it is starting again
+                history = self._service.history()
+            except BenchmarkError:  # it is starting again
                 time.sleep(_LOOK_EVERY)
                 continue
-            new = [e for e in history if e["id"] not in self._known and e["outcome"] not in ("running", "yielded")]
+            new = [e for e in history if e["id"] not in self._known and e["outcome"] not in _NOT_DONE]
             self._read = {entry["id"] for entry in new}
             promoted = [entry for entry in new if entry["outcome"] == "promoted"]
             if promoted and awaited != NOTHING:
-                return Done(FAIL_OVER, self._report(promoted[0]), (), len(promoted), tuple(said + _told(new)))
+                return Done(
+                    FAIL_OVER, self._service.report_as_written(promoted[0]), (), len(promoted), tuple(said + _told(new))
+                )
             if awaited == REFUSE and (new or self._refused):
                 break
             time.sleep(_LOOK_EVERY)
         said += _told(new) + self._refused
         promoted = [entry for entry in new if entry["outcome"] == "promoted"]
         if promoted:
-            return Done(FAIL_OVER, self._report(promoted[0]), (), len(promoted), tuple(said))
+            return Done(FAIL_OVER, self._service.report_as_written(promoted[0]), (), len(promoted), tuple(said))
         if new or self._refused:
             sentences = [text for entry in new for text in entry["refusal"]] + self._refused
             return Done(REFUSE, {}, tuple({"message": text} for text in sentences or said), 0, tuple(said))
-        seen = self._answer("clusters", "status")[self._cluster.access.cluster]
+        seen = self._service.status()
         told = f"the manager did nothing; its verdict is {seen['verdict']}: {'; '.join(seen['reasons'])}"
         return Done(NOTHING, {}, ({"message": told},), 0, (told,))
-
-    def _report(self, entry: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The procedure's own report, out of its journal on the control host."""
-        text = self._cluster.hosts.run(CONTROL_HOST, "cat", str(entry["journal"]))
-        records = [json.loads(line) for line in text.splitlines() if line]
-        ended = next((record for record in reversed(records) if record.get("report")), None)
-        if ended is None:
-            raise DrillError(f"the journal of {entry['id']} does not say how it ended")
-        found: dict[str, Any] = ended["report"]
-        return found
 
     def close(self) -> None:
         """Nothing of a drill stays with the service."""
@@ -416,6 +395,6 @@ def choose(wanted: str, cluster: Cluster, directory: Path, journals: Path) -> Dr
     """:raises DrillError: the manager was asked for and does not run."""
     there = Manager.deployed(cluster)
     if wanted == MANAGER and not there:
-        raise DrillError(f"no {Manager.unit} runs on {CONTROL}: deploy the role manager, or use DRIVER=procedure")
+        raise DrillError(f"no {service.UNIT} runs on {CONTROL}: deploy the role manager, or use DRIVER=procedure")
     procedure = Procedure(cluster, directory, journals)
     return procedure if wanted == PROCEDURE or not there else Manager(cluster, procedure)

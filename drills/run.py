@@ -24,7 +24,7 @@ from drills.drivers import Done, Driver
 from drills.errors import DrillError
 from drills.judge import Finding, Seen
 from drills.plan import Plan
-from drills.programs import checker, findings, page, single
+from drills.programs import checker, drill_common, findings, page, single
 from drills.recovery import Returned, bring_back
 from drills.steps import (
     APPLICATION,
@@ -294,7 +294,7 @@ class Run:
             "rejoin": returned.of(self._old.name),
             "address_lease_ms": ADDRESS_BOUND_MS,
         }
-        samples = single.read_samples(single.read_json_lines(str(observer.lines_file)))
+        samples = single.read_samples(drill_common.read_json_lines(str(observer.lines_file)))
         waits = any(isinstance(step, Fenced) for step in self._plan.steps)
         limits = findings.Limits(
             judge.LIMITS.acknowledgements,

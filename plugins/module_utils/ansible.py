@@ -24,6 +24,13 @@ LOGIN_SPEC: dict[str, Any] = {
     "connect_timeout": {"type": "float", "default": 2.0},
 }
 
+REPLICATION_SPEC: dict[str, Any] = {
+    "replication_user_prefix": {"type": "str", "default": "lossless_repl_"},
+    "replication_password": {"type": "str", "no_log": True},
+    "replication_ca": {"type": "path", "default": "/etc/lossless-mysql-ha/tls/ca.pem"},
+    "heartbeat_period": {"type": "float", "default": 0.5},
+}
+
 MEMBERS_SPEC: dict[str, Any] = {
     "cluster": {"type": "str", "default": "mysql"},
     "members": {

@@ -76,25 +76,6 @@ options:
     type: str
     choices: [disk, memory]
     default: disk
-  replication_user_prefix:
-    description:
-      - The replicas' accounts are named by this and their server_id.
-    type: str
-    default: lossless_repl_
-  replication_password:
-    description:
-      - The password of the replicas' accounts.
-    type: str
-  replication_ca:
-    description:
-      - The CA file on the replicas, by which they verify their source.
-    type: path
-    default: /etc/lossless-mysql-ha/tls/ca.pem
-  heartbeat_period:
-    description:
-      - Seconds between the replication heartbeats that a replica asks of its source.
-    type: float
-    default: 0.5
   journal_directory:
     description:
       - Where this host keeps its journals, one directory a cluster. It must survive a restart of the host.
@@ -106,6 +87,7 @@ extends_documentation_fragment:
   - lossless.mysql_ha.attributes
   - lossless.mysql_ha.login
   - lossless.mysql_ha.members
+  - lossless.mysql_ha.replication
 notes:
   - "Grants: those of the account C(lossless_admin); see M(lossless.mysql_ha.mysql_account)."
   - In check mode it observes, decides as far as that is possible without freezing anything, and returns the plan.
@@ -198,6 +180,12 @@ notes:
   returned: success
   type: list
   elements: str
+ended_elsewhere:
+  description:
+    - The run that had promoted somebody after an interrupted run of this host had begun, so that nothing was left to do
+      for an emergency failover to anybody; empty otherwise.
+  returned: success
+  type: str
 run_id:
   description: The run, as in the journal and the term row.
   returned: success
@@ -239,6 +227,7 @@ REQUEST_OPTIONS = (
 SPEC = dict(
     glue.LOGIN_SPEC,
     **glue.MEMBERS_SPEC,
+    **glue.REPLICATION_SPEC,
     primary={"type": "str", "default": "auto"},
     mode={"type": "str", "required": True, "choices": ["planned", "emergency"]},
     accept_data_loss={"type": "str", "default": ""},
@@ -248,10 +237,6 @@ SPEC = dict(
     deadline={"type": "float", "default": 1.5},
     lock_wait={"type": "float", "default": 0.0},
     acknowledgement={"type": "str", "choices": ["disk", "memory"], "default": "disk"},
-    replication_user_prefix={"type": "str", "default": "lossless_repl_"},
-    replication_password={"type": "str", "no_log": True},
-    replication_ca={"type": "path", "default": "/etc/lossless-mysql-ha/tls/ca.pem"},
-    heartbeat_period={"type": "float", "default": 0.5},
     journal_directory={"type": "path", "default": "/var/lib/lossless-mysql-ha/journal"},
 )
 

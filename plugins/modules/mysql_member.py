@@ -52,26 +52,6 @@ options:
       - Used with O(state=out_of_service) only.
     type: str
     default: maintenance
-  replication_user_prefix:
-    description:
-      - The replicas' accounts are named by this and their server_id.
-    type: str
-    default: lossless_repl_
-  replication_password:
-    description:
-      - The password of the replicas' accounts.
-    type: str
-  replication_ca:
-    description:
-      - The CA file on the replicas, by which they verify their source. Empty for connections that are encrypted and not
-        verified.
-    type: path
-    default: /etc/lossless-mysql-ha/tls/ca.pem
-  heartbeat_period:
-    description:
-      - Seconds between the replication heartbeats that a replica asks of its source, between 0.1 and 1.
-    type: float
-    default: 0.5
   connect_retry:
     description:
       - Seconds after which a replica tries again to reach its source.
@@ -97,6 +77,7 @@ extends_documentation_fragment:
   - lossless.mysql_ha.attributes
   - lossless.mysql_ha.login
   - lossless.mysql_ha.members
+  - lossless.mysql_ha.replication
 notes:
   - "Grants: those of the account C(lossless_admin); see M(lossless.mysql_ha.mysql_account)."
   - In check mode it looks, decides, and returns the whole plan as it is expected to go.
@@ -231,6 +212,7 @@ OPERATIONS = {
 SPEC = dict(
     glue.LOGIN_SPEC,
     **glue.MEMBERS_SPEC,
+    **glue.REPLICATION_SPEC,
     name={"type": "str", "required": True},
     state={
         "type": "str",
@@ -238,10 +220,6 @@ SPEC = dict(
         "required": True,
     },
     reason={"type": "str", "default": "maintenance"},
-    replication_user_prefix={"type": "str", "default": "lossless_repl_"},
-    replication_password={"type": "str", "no_log": True},
-    replication_ca={"type": "path", "default": "/etc/lossless-mysql-ha/tls/ca.pem"},
-    heartbeat_period={"type": "float", "default": 0.5},
     connect_retry={"type": "int", "default": 1},
     statement_timeout={"type": "float", "default": 15.0},
     receiver_timeout={"type": "float", "default": 10.0},

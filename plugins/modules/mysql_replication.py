@@ -64,21 +64,6 @@ options:
     type: list
     elements: str
     default: []
-  replication_user_prefix:
-    description:
-      - The replicas' accounts are named by this and their server_id.
-    type: str
-    default: lossless_repl_
-  replication_password:
-    description:
-      - The password of the replicas' accounts.
-    type: str
-  replication_ca:
-    description:
-      - The CA file on the replicas, by which they verify their source and the donor of a clone. Empty for connections
-        that are encrypted and not verified.
-    type: path
-    default: /etc/lossless-mysql-ha/tls/ca.pem
   clone_user:
     description:
       - The account by which a recipient clones from its donor.
@@ -88,11 +73,6 @@ options:
     description:
       - The password of O(clone_user).
     type: str
-  heartbeat_period:
-    description:
-      - Seconds between the replication heartbeats that a replica asks of its source, between 0.1 and 1.
-    type: float
-    default: 0.5
   connect_retry:
     description:
       - Seconds after which a replica tries again to reach its source.
@@ -128,6 +108,7 @@ extends_documentation_fragment:
   - lossless.mysql_ha.attributes
   - lossless.mysql_ha.login
   - lossless.mysql_ha.members
+  - lossless.mysql_ha.replication
 notes:
   - "Grants: those of the account C(lossless_admin); see M(lossless.mysql_ha.mysql_account)."
   - In check mode it looks, decides, and returns the whole plan as it is expected to go.
@@ -241,17 +222,14 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.situ
 SPEC = dict(
     glue.LOGIN_SPEC,
     **glue.MEMBERS_SPEC,
+    **glue.REPLICATION_SPEC,
     primary={"type": "str", "default": ""},
     acknowledgements={"type": "int", "default": 1},
     acknowledgement={"type": "str", "choices": ["disk", "memory"], "default": "disk"},
     survive={"type": "list", "elements": "str", "choices": ["host", "zone", "city"], "default": ["host"]},
     expendable={"type": "list", "elements": "str", "default": []},
-    replication_user_prefix={"type": "str", "default": "lossless_repl_"},
-    replication_password={"type": "str", "no_log": True},
-    replication_ca={"type": "path", "default": "/etc/lossless-mysql-ha/tls/ca.pem"},
     clone_user={"type": "str", "default": "lossless_clone"},
     clone_password={"type": "str", "no_log": True},
-    heartbeat_period={"type": "float", "default": 0.5},
     connect_retry={"type": "int", "default": 1},
     statement_timeout={"type": "float", "default": 15.0},
     receiver_timeout={"type": "float", "default": 10.0},

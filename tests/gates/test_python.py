@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from .workshop import CHECKOUT, run
@@ -19,6 +20,15 @@ def test_python_is_formatted(workplace: Path) -> None:
 
 def test_types_are_strict(workplace: Path) -> None:
     run(["mypy", "--config-file", CHECKOUT / "mypy.ini"])
+
+
+def test_types_of_benchmarks_and_drills_are_strict(tree: Path) -> None:
+    """They import the collection by its name, and the drill's programs by bare names."""
+    rooms = (str(tree.parents[2]), str(CHECKOUT / "roles" / "drill" / "files"))
+    run(
+        ["mypy", "--config-file", CHECKOUT / "mypy.ini", "--explicit-package-bases", "benchmarks", "drills"],
+        environment={"MYPYPATH": os.pathsep.join(rooms)},
+    )
 
 
 def test_managed_hosts_need_no_more_than_python_3_9(workplace: Path) -> None:

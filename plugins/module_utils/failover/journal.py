@@ -51,6 +51,12 @@ class Unfinished:
         begin = self.last(BEGIN)
         return begin["request"] if begin else {}
 
+    @property
+    def term(self) -> int:
+        """The term that it set out to end; 0 when the journal does not say."""
+        begin = self.last(BEGIN)
+        return int(begin.get("term", 0)) if begin else 0
+
     def stopped_receivers(self) -> tuple[str, ...]:
         """The members whose receivers that run meant to stop."""
         names: set[str] = set()

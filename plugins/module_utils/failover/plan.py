@@ -165,6 +165,25 @@ def may_start(request: Request, observation: Observation, diagnosis: Diagnosis) 
     )
 
 
+def ended_elsewhere(request: Request, begun: Sequence[int], diagnosis: Diagnosis) -> Optional[TermRow]:
+    """The term in force, when it is the end of all that interrupted runs set out for, and nothing is left to be done.
+
+    Terms are counted by promotions, so a later one than theirs says, without anybody's clock, that somebody was
+    promoted after they had begun, or by them. Somebody who serves: one that died since, or waits for acknowledgements
+    that do not come, is the next failover's business.
+
+    :param begun: the terms by which those runs went; 0 for one that did not say.
+    :returns: None when there is something to decide: also for who wants a certain server, or a switchover.
+    """
+    term = diagnosis.term
+    anybody = request.mode == EMERGENCY and request.primary == AUTO
+    if not anybody or term is None or not begun or not all(0 < went_by < term.term for went_by in begun):
+        return None
+    primary = diagnosis.servers.get(diagnosis.primary or "")
+    serves = primary is not None and primary.verdict == verdicts.PRIMARY and diagnosis.verdict != verdicts.BLOCKED
+    return term if serves else None
+
+
 def _locks(request: Request, term: TermRow, answering: Mapping[str, str]) -> int:
     """How many acknowledgers to lock: so many that no other run can lock as many.
 

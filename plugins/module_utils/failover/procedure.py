@@ -95,6 +95,7 @@ class Report:
     promoted_at: float = 0.0
     accepted_by: str = ""
     resumed: str = ""
+    ended_elsewhere: str = ""
     plan: list[str] = dataclasses.field(default_factory=list)
     phases: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
@@ -175,6 +176,7 @@ class Procedure:
     def _locked_here(self) -> Report:
         with self._phase("observe"):
             observation, diagnosis = self._look()
+        taken_up: list[Unfinished] = []
         while True:
             unfinished = self.journal.unfinished()
             if unfinished is None:
@@ -183,13 +185,18 @@ class Procedure:
             settled = self._take_up(unfinished, observation, diagnosis)
             if settled:
                 return settled
+            taken_up.append(unfinished)
             observation, diagnosis = self._look()
-        if self._fulfilled(diagnosis):
+        if self._fulfilled(diagnosis) or self._ended_elsewhere(taken_up, diagnosis):
             return self.report
         start = self._may_start(observation, diagnosis)
         self.report.plan = plan.sentences(start, observation)
         self.journal.write(
-            BEGIN, request=dataclasses.asdict(self.request), old_primary=start.old_primary, plan=self.report.plan
+            BEGIN,
+            request=dataclasses.asdict(self.request),
+            old_primary=start.old_primary,
+            term=start.term.term,
+            plan=self.report.plan,
         )
         if self._testified is None:
             self._remember(start)
@@ -209,6 +216,21 @@ class Procedure:
             self.report.notes.append(f"{diagnosis.primary} is the primary already")
             return True
         return False
+
+    def _ended_elsewhere(self, taken_up: Sequence[Unfinished], diagnosis: Diagnosis) -> bool:
+        """Whether somebody else has brought what was interrupted to its end."""
+        row = plan.ended_elsewhere(self.request, [run.term for run in taken_up], diagnosis)
+        if row is None:
+            return False
+        self.report.ended_elsewhere = row.run_id
+        self.report.new_primary, self.report.new_primary_uuid = diagnosis.primary or "", row.primary_uuid
+        self.report.term, self.report.n, self.report.k = row.term, row.n, row.k
+        self.report.zero_loss = row.proof
+        self.report.notes.append(
+            f"nothing left to do: {diagnosis.primary} was promoted in term {row.term} (run {row.run_id}) after what was"
+            " interrupted here had begun"
+        )
+        return True
 
     def _may_start(self, observation: Observation, diagnosis: Diagnosis) -> Start:
         decision = plan.may_start(self.request, observation, diagnosis)

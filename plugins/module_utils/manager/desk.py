@@ -33,8 +33,8 @@ seconds since the epoch, durations are in seconds unless a key ends in ``_ms``; 
 ``recoveries()``: newest first::
 
     {id, cluster, at, ended_at, trigger (automatic|switchover|maintenance), verdict, reasons,
-     outcome (running|promoted|refused|failed|yielded|would_act|done), old_primary, new_primary, term, zero_loss,
-     run_id, outage_ms, phases [{name, start_ms, duration_ms}], refusal [sentence], next_step, journal,
+     outcome (running|promoted|refused|failed|yielded|superseded|would_act|done), old_primary, new_primary, term,
+     zero_loss, run_id, outage_ms, phases [{name, start_ms, duration_ms}], refusal [sentence], next_step, journal,
      hooks [{name, when, ok, message, duration_ms}], acknowledged {by, at} or None}
 
 An operation on a member (``maintenance``) ends as done, refused or failed, moves no primary, and has besides

@@ -16,7 +16,7 @@ Fields = Mapping[str, Any]
 
 VERDICTS = ("healthy", "dead", "dead_or_isolated", "controller_cut", "replication_cut", "degraded", "unknown")
 ACTIONS = ("none", "waiting", "acting", "held")
-OUTCOMES = ("running", "promoted", "refused", "failed", "yielded", "would_act")
+OUTCOMES = ("running", "promoted", "refused", "failed", "yielded", "superseded", "would_act")
 """Of recoveries; an operation on a member ends as ``done``, too."""
 
 PERSON, ACTING, NOTICE, QUIET, WELL = "person", "acting", "notice", "quiet", "well"
@@ -46,6 +46,7 @@ _OUTCOMES: Mapping[str, str] = {
     "refused": "refused: nothing promoted",
     "failed": "failed on the way",
     "yielded": "left to another run",
+    "superseded": "nothing left to do: another manager ended it",
     "would_act": "dry run: would have acted",
 }
 _MAINTAINED: Mapping[str, str] = {
@@ -181,7 +182,7 @@ def is_open(recovery: Fields) -> bool:
     """An automatic recovery, ended by this manager, that nobody has acknowledged."""
     return (
         bool(recovery)
-        and recovery.get("outcome") not in ("running", "yielded")
+        and recovery.get("outcome") not in ("running", "yielded", "superseded")
         and recovery.get("trigger") not in ("switchover", "maintenance")
         and not recovery.get("acknowledged")
     )
@@ -317,6 +318,7 @@ def recovery_line(recovery: Fields) -> str:
         "running": f"{old} is being replaced",
         "would_act": f"dry run: would have replaced {old}",
         "yielded": f"{old} was left to another run, which holds the lock",
+        "superseded": f"nothing left to do about {old}: another manager had made {new} primary",
     }.get(str(recovery.get("outcome")), f"{old} was not replaced: {outcome_said(recovery.get('outcome'))}")
     parts = [f"{utc(recovery.get('at'))}: {what}"]
     if recovery.get("outcome") == "promoted":

@@ -8,6 +8,7 @@ not write does not act: ``unwritable`` says why, until a write succeeds again.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -162,6 +163,12 @@ class History:
         """Something about a recovery has become known, or it has ended."""
         with self._lock:
             self._append({"what": "change", "values": {"id": recovery, **values}})
+
+    def note(self, recovery: str, **values: Any) -> None:
+        """``change``, about something that is done already, so whoever did it goes on also when this can not be
+        written: ``unwritable`` says so, and keeps the next recovery from being begun."""
+        with contextlib.suppress(HaError):
+            self.change(recovery, **values)
 
     def acknowledge(self, recovery: str, by: str) -> Mapping[str, Any]:
         """

@@ -4,7 +4,6 @@ history as a recovery is. Nothing here is begun by the manager itself."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 from typing import Any, Callable, Mapping
@@ -121,7 +120,5 @@ class Maintenance:
 
     def _end(self, begun: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
         ended = {**values, "ended_at": self._wall()}
-        # It was done, written down or not; ``History.unwritable`` keeps the next one from being begun.
-        with contextlib.suppress(HaError):
-            self._history.change(begun["id"], **ended)
+        self._history.note(begun["id"], **ended)
         return {**begun, **ended}

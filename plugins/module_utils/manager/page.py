@@ -42,6 +42,7 @@ _OUTCOME_SIGNS: Mapping[str, str] = {
     "refused": "person",
     "failed": "person",
     "yielded": "quiet",
+    "superseded": "quiet",
     "would_act": "quiet",
     "done": "well",
 }

@@ -20,6 +20,8 @@ NONE, WAITING, ACTING, HELD = "none", "waiting", "acting", "held"
 RUNNING, PROMOTED, REFUSED, FAILED, WOULD_ACT = "running", "promoted", "refused", "failed", "would_act"
 YIELDED = "yielded"
 """Another run holds the cluster's lock: that one acts."""
+SUPERSEDED = "superseded"
+"""Another run had ended what was taken up: nothing was left to do."""
 """How a recovery ended, or that it has not."""
 
 DONE = "done"

@@ -25,7 +25,7 @@ from ..failover.procedure import Refused, Report
 from ..failover.run import fail_over, new_run_id
 from .config import ClusterConfig, Hook
 from .history import History
-from .policy import AUTOMATIC, FAILED, OTHERS, PROMOTED, REFUSED, RUNNING, SWITCHOVER, WOULD_ACT, YIELDED
+from .policy import AUTOMATIC, FAILED, OTHERS, PROMOTED, REFUSED, RUNNING, SUPERSEDED, SWITCHOVER, WOULD_ACT, YIELDED
 
 BEFORE, AFTER = "before", "after"
 
@@ -192,24 +192,16 @@ class Recovery:
     def _end(self, **values: Any) -> None:
         values["ended_at"] = self._wall()
         self._entry.update(values)
-        self._change(**values, hooks=self._entry["hooks"])
-
-    def _change(self, **values: Any) -> bool:
-        """It was done, written down or not; ``History.unwritable`` keeps the next one from being begun."""
-        try:
-            self._history.change(self._entry["id"], **values)
-        except HaError:
-            return False
-        return True
+        self._history.note(self._entry["id"], **values, hooks=self._entry["hooks"])
 
     def tell(self) -> None:
-        """The hooks after a recovery, unless it was left to another run. Apart, for nothing waits for them: another
+        """The hooks after a recovery, unless another run did it. Apart, for nothing waits for them: another
         death may have to be dealt with."""
-        done = self._entry.get("ended_at") is not None and self._entry["outcome"] != YIELDED
+        done = self._entry.get("ended_at") is not None and self._entry["outcome"] not in (YIELDED, SUPERSEDED)
         if not done or not self._config.after or self._repeats():
             return
         self._hooks(AFTER, self._config.after)
-        self._change(hooks=self._entry["hooks"])
+        self._history.note(self._entry["id"], hooks=self._entry["hooks"])
 
     def _repeats(self) -> bool:
         """Whether the same was told already: an attempt that is refused again, for the same reasons."""
@@ -255,9 +247,9 @@ def _hook_failed(hook: Hook, message: str) -> HaError:
 def _success(report: Report, last_good: Optional[float]) -> dict[str, Any]:
     began = last_good if last_good is not None else report.started_at
     return {
-        "outcome": PROMOTED,
-        "old_primary": report.old_primary,
-        "old_primary_uuid": report.old_primary_uuid,
+        "outcome": SUPERSEDED if report.ended_elsewhere else PROMOTED,
+        # What was ended elsewhere was not begun here, so the report does not say from whom.
+        **({} if report.ended_elsewhere else _from_whom(report)),
         "new_primary": report.new_primary,
         "term": report.term,
         "zero_loss": report.zero_loss,
@@ -266,6 +258,10 @@ def _success(report: Report, last_good: Optional[float]) -> dict[str, Any]:
         "journal": report.journal,
         "notes": report.notes,
     }
+
+
+def _from_whom(report: Report) -> dict[str, Any]:
+    return {"old_primary": report.old_primary, "old_primary_uuid": report.old_primary_uuid}
 
 
 def failure(error: HaError, outcome: str) -> dict[str, Any]:

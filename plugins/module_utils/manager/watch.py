@@ -422,6 +422,8 @@ class Manager:
             self._say(
                 WARNING, f"{name}: {ended['new_primary']} is primary in term {ended['term']} ({ended['zero_loss']})"
             )
+        elif ended["outcome"] == policy.SUPERSEDED:
+            self._say(INFO, f"{name}: nothing left to do: {'; '.join(ended['notes'])}")
         else:
             self._say(ERROR, f"{name}: {ended['outcome']}: {'; '.join(ended['refusal'])}")
         cluster = self._clusters.get(name)

@@ -52,6 +52,23 @@ def test_a_cluster_that_does_not_become_whole_costs_the_sample() -> None:
     assert one.samples == [0.2]
 
 
+@pytest.mark.parametrize("whole", [None, LabError("the fault could not be healed")])
+def test_an_interruption_ends_it_after_everything_was_put_back_and_is_no_failed_sample(whole: Exception | None) -> None:
+    one, done = Collected("manager_kill", "s", 8), []
+
+    def interrupted() -> tuple[float, str]:
+        raise KeyboardInterrupt
+
+    def afterwards() -> None:
+        done.append("afterwards")
+        if whole:
+            raise whole
+
+    with pytest.raises(KeyboardInterrupt):
+        one.take(interrupted, afterwards)
+    assert (done, one.failures, one.notes) == (["afterwards"], 0, [])
+
+
 def test_both_targets_count() -> None:
     one = Collected("manager_kill", "s", 2, target=1.2, target_median=0.7)
     one.samples += [0.8, 0.9]
@@ -70,3 +87,12 @@ def test_trouble_is_kept_until_what_there_is_was_written(trouble: BaseException)
     with told_at_the_end() as troubles:
         pass
     assert troubles == []
+
+
+def test_an_interruption_is_not_said_as_trouble(capsys: pytest.CaptureFixture[str]) -> None:
+    with told_at_the_end():
+        raise KeyboardInterrupt
+    assert "KeyboardInterrupt" not in "".join(capsys.readouterr())
+    with told_at_the_end():
+        raise BenchmarkError("no more")
+    assert "no more" in "".join(capsys.readouterr())

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.plan import Request
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.procedure import Report
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.verdict import Verdict
 
 from benchmarks import manager
 from benchmarks.errors import BenchmarkError
@@ -117,7 +118,7 @@ def test_recoveries_since_are_new_ended_and_the_oldest_first(monkeypatch: pytest
 def test_the_report_is_at_the_end_of_the_journal() -> None:
     report = Report("run", "emergency", new_primary="db2", promoted_at=5.0).as_result()
     text = f'{{"what": "begin"}}\n{json.dumps({"what": "end", "report": report})}\n'
-    assert reported(text).new_primary == "db2"
+    assert reported(text) == report
     with pytest.raises(BenchmarkError, match="how the failover ended"):
         reported('{"what": "begin"}\n')
 
@@ -129,3 +130,22 @@ def test_a_manager_that_only_watches_can_not_act() -> None:
     assert manager.watching(access, "fine", 0.1).timing.tick == 0.1
     with pytest.raises(HaError, match="never acts"):
         manager.never(config, Request("emergency"), "", "", "")
+
+
+def test_who_watches_waits_until_every_cluster_was_seen_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manager, "_LOOK_AGAIN", 0.0)
+    seen = [Verdict("unknown", ("not looked yet",)), Verdict("healthy", ())]
+    looks = [seen[0], seen[0]]
+
+    class Late:
+        @property
+        def view(self) -> Any:
+            return SimpleNamespace(verdict=looks.pop() if looks else seen[1])
+
+    early = SimpleNamespace(view=SimpleNamespace(verdict=seen[1]))
+    watching: Any = SimpleNamespace(_clusters={"early": early, "late": Late()})
+    manager.until_healthy(watching, 2, 5.0)
+    assert not looks
+    watching._clusters["late"] = SimpleNamespace(view=SimpleNamespace(verdict=seen[0]))
+    with pytest.raises(BenchmarkError, match="unknown: not looked yet"):
+        manager.until_healthy(watching, 2, 0.0)

@@ -38,7 +38,11 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state imp
 )
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology import durability
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology import proof as proofs
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology.diagnose import diagnose
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology.diagnose import (
+    Diagnosis,
+    ServerVerdict,
+    diagnose,
+)
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology.testimony import judge
 from ansible_collections.lossless.mysql_ha.tests.unit.topology.situations import (
     after_crash,
@@ -848,3 +852,36 @@ def test_long_transactions_are_named_before_anything_is_touched() -> None:
     assert refusal is not None
     assert refusal.codes == ("long_transactions",)
     assert refusal.reasons[0].evidence["transactions"] == [{"thread": 7, "seconds": 90}]
+
+
+# --- what somebody else has ended ------------------------------------------------------------------------------------
+def later(term: int) -> TermRow:
+    return dataclasses.replace(T, term=term, revision=term + 10, run_id="other")
+
+
+@pytest.mark.parametrize(
+    ("what", "request_", "begun_terms", "change", "ended"),
+    [
+        ("promoted after it had begun", {}, (1,), {}, True),
+        ("several runs, all overtaken", {}, (1, 2), {}, True),
+        ("nothing was taken up", {}, (), {}, False),
+        ("the run went by the term in force", {}, (3,), {}, False),
+        ("one of the runs did", {}, (1, 3), {}, False),
+        ("a journal that does not say", {}, (0,), {}, False),
+        ("a certain server is wanted", {"primary": "db3"}, (1,), {}, False),
+        ("a switchover is wanted", {"mode": PLANNED}, (1,), {}, False),
+        ("the new primary is dead", {}, (1,), {"server": "dead"}, False),
+        ("the new primary takes no writes", {}, (1,), {"server": "primary_read_only"}, False),
+        ("its replication is cut", {}, (1,), {"whole": "blocked"}, False),
+        ("the old primary woke up", {}, (1,), {"whole": "several_writable"}, True),
+        ("no term row", {}, (1,), {"term": None}, False),
+    ],
+)
+def test_when_nothing_is_left_to_do(
+    what: str, request_: dict[str, Any], begun_terms: tuple[int, ...], change: dict[str, Any], ended: bool
+) -> None:
+    row = change.get("term", later(3))
+    server = ServerVerdict("db2", change.get("server", "primary"))
+    seen = Diagnosis(change.get("whole", "lossless"), (), "db2", T.primary_uuid, row, {"db2": server}, None)
+    found = plan.ended_elsewhere(Request(**{"mode": EMERGENCY, **request_}), begun_terms, seen)
+    assert found == (row if ended else None), what

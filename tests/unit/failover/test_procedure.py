@@ -7,12 +7,14 @@ never acknowledges; a run that is killed anywhere and run again converges; an un
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Iterator, Optional
 
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover import plan
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.journal import Journal
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.plan import EMERGENCY, PLANNED, Request
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.procedure import (
@@ -383,6 +385,75 @@ def test_a_run_killed_twice_converges(tmp_path: Path, situation: str) -> None:
             except Killed:
                 report = run(cluster, request, directory, adversary=adversary)
             check(cluster, report.new_primary)
+
+
+# --- what another host's run has ended -------------------------------------------------------------------------------
+def ended_by_another(directory: Path, place: int) -> Iterator[tuple[Cluster, Report]]:
+    """A run that was killed there, and one from another host that promoted after it; none when that one could not."""
+    cluster = after_crash()
+    with pytest.raises(Killed):
+        run(cluster, Request(EMERGENCY), directory / "first", kill_at=place, adversary=everybody_commits)
+    with contextlib.suppress(Refused):
+        yield cluster, run(cluster, Request(EMERGENCY), directory / "other", adversary=everybody_commits)
+
+
+@pytest.mark.parametrize("woken", [False, True])
+def test_what_another_host_has_ended_leaves_nothing_to_do_wherever_it_was_interrupted(
+    tmp_path: Path, woken: bool
+) -> None:
+    """Also when the old primary is back and takes writes that nobody acknowledges."""
+    superseded = 0
+    for place in range(boundaries(after_crash, Request(EMERGENCY), tmp_path / "count")):
+        directory = tmp_path / str(place)
+        for cluster, other in ended_by_another(directory, place):
+            if woken:
+                cluster.servers["db1"].mysqld = "running"
+            begun = Journal(str(directory / "first"), "ledger", "z").unfinished()
+            try:
+                report = run(cluster, Request(EMERGENCY), directory / "first", adversary=everybody_commits)
+            except Refused as refused:
+                assert begun is None, f"{place}: {refused}"
+                continue
+            if not report.changed:
+                found = (report.ended_elsewhere, report.new_primary, report.term, report.zero_loss)
+                assert found == (other.run_id, other.new_primary, other.term, "proven")
+                assert "nothing left to do" in report.notes[-1]
+                superseded += 1
+            assert Journal(str(directory / "first"), "ledger", "z").unfinished() is None
+            if not woken:
+                check(cluster, other.new_primary)
+    assert superseded > 5
+
+
+def test_mutant_who_does_not_look_at_the_term_refuses_what_another_host_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "ended_elsewhere", lambda *_arguments: None)
+    refusals = []
+    for place in range(boundaries(after_crash, Request(EMERGENCY), tmp_path / "count")):
+        for cluster, _other in ended_by_another(tmp_path / str(place), place):
+            try:
+                run(cluster, Request(EMERGENCY), tmp_path / str(place) / "first", adversary=everybody_commits)
+            except Refused as refused:
+                refusals.append(refused.code)
+    assert "primary_alive" in refusals
+
+
+def test_a_new_primary_that_has_died_since_is_failed_over_by_whoever_comes_back(tmp_path: Path) -> None:
+    def make() -> Cluster:
+        return after_crash(5, 2)
+
+    cluster = make()
+    place = boundaries(make, Request(EMERGENCY), tmp_path / "count") // 2
+    with pytest.raises(Killed):
+        run(cluster, Request(EMERGENCY), tmp_path / "first", kill_at=place)
+    other = run(cluster, Request(EMERGENCY), tmp_path / "other")
+    cluster.commit(other.new_primary)
+    cluster.beat(other.new_primary)
+    cluster.kill(other.new_primary)
+    report = run(cluster, Request(EMERGENCY, lower_k="to_remaining"), tmp_path / "first")
+    assert report.changed and not report.ended_elsewhere and report.new_primary != other.new_primary
+    check(cluster, report.new_primary)
 
 
 def test_the_primary_that_wakes_up_at_any_moment_loses_nothing(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import Ha
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover import run
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.plan import EMERGENCY, PLANNED, Request
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.procedure import Refused, Report
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import config, recover
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager import config, glance, recover
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.config import ClusterConfig, Hook
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.history import History
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.recover import Cause, Recovery
@@ -45,8 +45,9 @@ def cluster() -> ClusterConfig:
 class Procedure:
     """Stands in for the failover: what it was asked, and what it ends with."""
 
-    def __init__(self, ends: HaError | None = None) -> None:
+    def __init__(self, ends: HaError | None = None, ended_elsewhere: str = "") -> None:
         self.ends = ends
+        self.ended_elsewhere = ended_elsewhere
         self.asked: list[tuple[Request, str, str, str]] = []
 
     def __call__(self, config: ClusterConfig, request: Request, journal: str, run_id: str, silent: str) -> Report:
@@ -54,7 +55,8 @@ class Procedure:
         if self.ends is not None:
             raise self.ends
         report = Report(run_id, request.mode, started_at=1000.0)
-        report.old_primary, report.new_primary, report.term = "db1", "db2", 3
+        report.old_primary = "" if self.ended_elsewhere else "db1"
+        report.new_primary, report.term, report.ended_elsewhere = "db2", 3, self.ended_elsewhere
         report.zero_loss, report.promoted_at, report.journal = "proven", 1001.5, f"{journal}/x"
         report.phases = [{"name": "freeze", "start_ms": 1.0, "duration_ms": 2.0}]
         return report
@@ -105,6 +107,25 @@ def test_how_else_it_ends_is_written_down(
     assert entry["refusal"] and entry["next_step"] and entry["ended_at"] >= entry["at"]
     (attempt,) = history.attempts("ledger")
     assert (attempt.old_primary_uuid, attempt.term, attempt.codes) == ("uuid-1", 2, tuple(codes))
+
+
+def test_what_another_manager_has_ended_is_no_refusal_and_nobody_is_told(
+    cluster: ClusterConfig, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(recover, "_tell", lambda hook, _facts: told.append(hook.name) or "")
+    hooked = with_hooks(cluster, [], [Hook("after", run=("/bin/true",))])
+    recovery = Recovery(hooked, history, "/journal", do=Procedure(ended_elsewhere="run-a"))
+    entry = recovery.automatic(CAUSE)
+    recovery.tell()
+    assert (entry["outcome"], entry["new_primary"], entry["old_primary"]) == ("superseded", "db2", CAUSE.old_primary)
+    assert (entry["refusal"], entry["codes"], told) == ([], [], [])
+    assert not glance.is_open(entry)
+    assert glance.result_said(entry) == "nothing left to do: another manager ended it"
+    mutant = Recovery(hooked, history, "/journal", do=Procedure())
+    assert glance.is_open(mutant.automatic(CAUSE))
+    mutant.tell()
+    assert told == ["after"]
 
 
 def test_what_can_not_be_written_down_is_not_done(
