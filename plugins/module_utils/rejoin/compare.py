@@ -32,6 +32,7 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Sequenc
 
 from ..binlog import archive
 from ..binlog.rows_json import ROW
+from ..errors import HaError
 from ..server.session import Session, StatementFailed, identifier
 from . import compare_plan as plan
 from .compare_plan import Layout, Lookup, Named, Settling, Unfit
@@ -222,6 +223,11 @@ class _Comparing:
             self._lack(str(error))
         except StatementFailed as error:
             self._lack(f"a server did not answer: {error.code} {error.errno or ''}".rstrip())
+        except HaError as error:
+            if error.code == "rows_unreadable":
+                raise
+            # An archive of before there were decoded rows is decoded now, and could not be to its end.
+            self._lack(f"rows behind one that could not be decoded: {error.code}")
         return self._result()
 
     def _result(self) -> Comparison:
