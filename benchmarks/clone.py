@@ -47,7 +47,7 @@ _STATEMENT = 15.0
 _CLONE = 3600.0
 _BACK = 120.0
 _LOOK = 0.05
-_ROWS, _ROW_BYTES = 200, 4096
+_ROWS, _ROW_BYTES, _AT_ONCE = 200, 4096, 50
 _FILL = (
     f"INSERT INTO {TABLE} (body) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {_ROWS})"
     " SELECT CONCAT(RANDOM_BYTES(1024), RANDOM_BYTES(1024), RANDOM_BYTES(1024), RANDOM_BYTES(1024)) FROM n"
@@ -210,52 +210,24 @@ def _copied(data: int) -> int:
 
 @contextmanager
 def _filled(cluster: Cluster, primary: Member, megabytes: int) -> Iterator[None]:
-    """A table of that size, on every server."""
-    rows = _Rows(cluster, primary)
-    rows.execute("CREATE DATABASE IF NOT EXISTS lossless_drill")
-    rows.execute(
-        f"CREATE TABLE IF NOT EXISTS {TABLE} (id BIGINT AUTO_INCREMENT PRIMARY KEY, body VARBINARY({_ROW_BYTES}))"
+    """A table of that size, on every server. By root: on a busy machine the keeper ends sessions of applications."""
+
+    def execute(sql: str) -> None:
+        cluster.hosts.run(primary.name, "mysql", "-e", sql)
+
+    execute(
+        "CREATE DATABASE IF NOT EXISTS lossless_drill;"
+        f" CREATE TABLE IF NOT EXISTS {TABLE} (id BIGINT AUTO_INCREMENT PRIMARY KEY, body VARBINARY({_ROW_BYTES}))"
     )
     try:
-        statements = max(megabytes * 1_000_000 // (_ROWS * _ROW_BYTES), 1)
-        for number in range(statements):
-            rows.execute(_FILL)
-            if number % 100 == 99:
-                say(f"{NAME}: {number + 1} of {statements} parts of the data")
+        left = max(megabytes * 1_000_000 // (_ROWS * _ROW_BYTES), 1)
+        while left > 0:
+            execute(";".join([_FILL] * min(left, _AT_ONCE)))
+            left -= _AT_ONCE
+            say(f"{NAME}: {max(left, 0) * _ROWS * _ROW_BYTES >> 20} MiB of the data are still to be written")
         yield
     finally:
-        rows.close()
-        cluster.hosts.run(primary.name, "mysql", "-e", f"DROP TABLE IF EXISTS {TABLE}")
-
-
-class _Rows:
-    """The application's connection to the primary. On a busy machine the keeper may end it; then there is another."""
-
-    def __init__(self, cluster: Cluster, primary: Member) -> None:
-        self._cluster = cluster
-        self._primary = primary
-        self._session: Session | None = None
-
-    def execute(self, sql: str) -> None:
-        """Once or twice: a part of the data that is there twice does no harm."""
-        for last in (False, False, True):
-            try:
-                self._open().execute(sql, within=_STATEMENT * 4)
-                return
-            except HaError as error:
-                if last or error.code != "connection_lost":
-                    raise
-            time.sleep(1.0)
-
-    def _open(self) -> Session:
-        if self._session is None or not self._session.usable:
-            to, login = self._primary, self._cluster.access.writer
-            self._session = Session.connect(to.name, to.host, to.replication_port, login, within=_STATEMENT)
-        return self._session
-
-    def close(self) -> None:
-        if self._session is not None:
-            self._session.close()
+        execute(f"DROP TABLE IF EXISTS {TABLE}")
 
 
 @contextmanager
