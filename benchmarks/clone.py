@@ -211,6 +211,17 @@ def _copied(data: int) -> int:
 @contextmanager
 def _filled(cluster: Cluster, primary: Member, megabytes: int) -> Iterator[None]:
     """A table of that size, on every server."""
+    try:
+        fill(cluster, megabytes)
+        yield
+    finally:
+        cluster.hosts.run(primary.name, "mysql", "-e", f"DROP TABLE IF EXISTS {TABLE}")
+
+
+def fill(cluster: Cluster, megabytes: int) -> None:
+    """So much more data in the table."""
+    name = cluster.primary().name
+    primary = next(m for m in cluster.access.members if m.name == name)
     session = Session.connect(
         primary.name, primary.host, primary.replication_port, cluster.access.writer, within=_STATEMENT
     )
@@ -224,11 +235,9 @@ def _filled(cluster: Cluster, primary: Member, megabytes: int) -> Iterator[None]
         for number in range(statements):
             session.execute(_FILL, within=_STATEMENT * 4)
             if number % 25 == 24:
-                say(f"{NAME}: {number + 1} of {statements} parts of the data")
-        yield
+                say(f"{number + 1} of {statements} parts of the data")
     finally:
         session.close()
-        cluster.hosts.run(primary.name, "mysql", "-e", f"DROP TABLE IF EXISTS {TABLE}")
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def waited(asked: int, number: int, told: int, errors: Sequence[str]) -> Check:
     wrong = [f"only {number} of {asked} commits stood in the log"] if number < asked else []
     wrong += [f"{told} clients were told OK"] if told else []
     wrong += [f"clients got errors: {', '.join(sorted(set(errors))[:3])}"] if errors else []
-    return check("waited", wrong, f"{number} transactions waited, {asked} of them the clients'", seen=asked > 0)
+    return check("waited", wrong, f"{number} transactions of {asked} clients", seen=asked > 0)
 
 
 def told_all(asked: int, told: int) -> Check:

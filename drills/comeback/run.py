@@ -78,7 +78,9 @@ def _one(drill: Drill, cluster: Cluster, name: str, commits: int, mutant: str) -
         try:
             found = drill.go(cluster, name, commits=commits, mutant=mutant)
         except TROUBLE as error:
-            found = {"checks": [judge.trouble(f"{type(error).__name__}: {error}")], "facts": {}}
+            evidence = getattr(error, "evidence", None)
+            said = f"{type(error).__name__}: {error}" + (f" {str(evidence)[:2000]}" if evidence else "")
+            found = {"checks": [judge.trouble(said)], "facts": {}}
     return {
         "case": name,
         "said": drill.cases[name],

@@ -53,7 +53,8 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.files imp
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.gtid import GtidSet
 has = GtidSet.parse(sys.argv[1])
 found = tail.read_tail(read_index("/var/lib/mysql/binlog.index", "/var/lib/mysql")[-1], membership(has))
-lacking = [each for each in found.transactions if each.gtid and not each.gtid.as_set() <= has]
+lacking = [each for each in found.transactions if each.gtid and not each.gtid.as_set() <= has
+           and not any(table.schema == "lossless_ha" for table in each.tables)]
 print(json.dumps({"number": len(lacking), "largest": max((each.end - each.start for each in lacking), default=0)}))
 """
 
@@ -100,12 +101,15 @@ class Stage:
 
         :param filled: times 50 MiB of them.
         """
+        self.rows(filled)
+        return self.contents(self.old.name)
+
+    def rows(self, filled: int = 0) -> None:
         with clients.cursor(self.socket(self.old.name)) as cursor:
             for statement in [*work.prepare(), *(each for _one in range(filled) for each in work.large()[0])]:
                 cursor.execute(statement)
             cursor.execute("COMMIT")
             cursor.execute("FLUSH BINARY LOGS")
-        return self.contents(self.old.name)
 
     @contextmanager
     def clients(self, wanted: Sequence[Statements]) -> Iterator[Clients]:
@@ -133,7 +137,8 @@ class Stage:
         return found["number"], found["largest"]
 
     def in_the_log(self, name: str, executed: str) -> dict[str, int]:
-        """Of the last file of its binary log: how many whole transactions are not in a GTID set, the largest one."""
+        """Of the last file of its binary log: how many whole transactions of the application are not in a GTID set, the
+        largest one."""
         said = self.python(name, "-c", _IN_THE_LOG, executed)
         try:
             return dict(json.loads(said.splitlines()[-1]))
@@ -290,7 +295,9 @@ class Stage:
         """What the gate and what follows it wrote to the journal since the round began."""
         command = ("journalctl", "-u", "mysql", "-u", AFTERWARDS, "--since", f"@{int(self.began)}", "-o", "cat")
         lines = self.hosts.run(self.old.name, *command).splitlines()
-        return [line for line in lines if line.startswith("lossless-mysql-ha")]
+        return [
+            line for line in lines if line.startswith(("lossless-mysql-ha restart gate:", "lossless-mysql-ha rejoin:"))
+        ]
 
     def manifest(self, path: str) -> dict[str, Any]:
         """Of an archive on the old primary's host; empty when there is none."""
@@ -339,6 +346,8 @@ class Stage:
     def clean(self) -> None:
         """Whatever happened: nothing stays broken, and nothing of the application's stays."""
         self.hosts.run(self.old.name, "sh", "-c", f"test ! -e {CONFIG}.aside || mv {CONFIG}.aside {CONFIG}")
+        # The network first: what starts now asks its peers.
+        self.heal()
         self.hosts.heal()
         self.cluster.mend()
         with clients.cursor(self.socket(self.cluster.primary().name)) as cursor:
