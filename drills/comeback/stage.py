@@ -17,6 +17,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import Ha
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.plan import EMERGENCY, Request
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.run import fail_over
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.fault_points import VARIABLE
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import Observation
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology.diagnose import LOSSLESS
 
 from benchmarks.cluster import Cluster
@@ -86,6 +87,7 @@ class Stage:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.hosts = cluster.hosts
+        self._whole("before")
         self.old = cluster.primary()
         self.new = ""
         self.term = 0
@@ -263,15 +265,20 @@ class Stage:
             return False
 
     def until_lossless(self, within: float = LOSSLESS_WITHIN) -> str:
-        """Everybody is registered and acknowledges again; nothing is cloned for it. Empty, or what it is instead."""
+        """Everybody is registered and acknowledges again; nothing is cloned for it. Empty, or what it is instead.
+
+        A cluster is lossless as soon as enough acknowledge: that is not yet everybody.
+        """
         ends = time.monotonic() + within
         why = ""
         while time.monotonic() < ends:
             try:
-                _observation, diagnosis = self.cluster.look()
-                if diagnosis.verdict == LOSSLESS:
+                observation, diagnosis = self.cluster.look()
+                missing = self._not_acknowledging(observation, diagnosis.primary_uuid)
+                if diagnosis.verdict == LOSSLESS and not missing:
                     return ""
-                why = f"{diagnosis.verdict}: {'; '.join(diagnosis.reasons)}"
+                why = f"{', '.join(missing)} not registered; " if missing else ""
+                why += f"{diagnosis.verdict}: {'; '.join(diagnosis.reasons)}"
                 if diagnosis.errant:
                     return why
                 self.cluster.converge(frozenset())
@@ -279,6 +286,22 @@ class Stage:
                 why = str(error)
             time.sleep(_LOOK_AGAIN)
         return why or "nobody answered"
+
+    def _whole(self, when: str) -> None:
+        why = self.until_lossless()
+        if why:
+            raise DrillError(f"the cluster is not whole {when} the round: {why}")
+
+    def _not_acknowledging(self, observation: Observation, primary_uuid: str) -> list[str]:
+        members = observation.term.members if observation.term else ()
+        registered = {member.server_uuid for member in members if member.acknowledges}
+        return [
+            member.name
+            for member in observation.members
+            if (state := observation.states.get(member.name)) is None
+            or state.server_uuid not in registered
+            or (state.server_uuid != primary_uuid and not state.semi_sync.replica_enabled)
+        ]
 
     def rejoin(self, given_up: str = "") -> tuple[int, str, dict[str, Any]]:
         """The playbook: its exit status, all it said, and the failed module's result."""
@@ -350,6 +373,7 @@ class Stage:
         self.heal()
         self.hosts.heal()
         self.cluster.mend()
+        self._whole("after")
         with clients.cursor(self.socket(self.cluster.primary().name)) as cursor:
             cursor.execute(f"DROP DATABASE IF EXISTS {work.SCHEMA}")
 

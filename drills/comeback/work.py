@@ -59,7 +59,7 @@ def definitions() -> list[Statements]:
     """DDL, each on a table of its own."""
     return [
         [f"CREATE TABLE {SCHEMA}.created (id BIGINT PRIMARY KEY)"],
-        [f"CREATE TABLE {SCHEMA}.copied SELECT * FROM {SCHEMA}.renamed"],
+        [f"CREATE TABLE {SCHEMA}.copied (PRIMARY KEY (id)) SELECT * FROM {SCHEMA}.renamed"],
         [f"ALTER TABLE {SCHEMA}.altered ADD COLUMN more INT NOT NULL DEFAULT 7"],
         [f"ALTER TABLE {SCHEMA}.rebuilt ENGINE = InnoDB, ADD INDEX (value), ALGORITHM = INPLACE"],
         [f"DROP TABLE {SCHEMA}.dropped"],
