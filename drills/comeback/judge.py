@@ -24,6 +24,7 @@ TITLES = {
     "kept": "The end of its log is kept",
     "refused": "What may not be done by itself is refused, and names what it is about",
     "harmless": "What may not be rewound starts read-only and follows nobody",
+    "not_counted": "What is not verified does not count",
     "done": "The playbook rejoin clones it",
     "broke": "The clone was broken half way",
     "not_done": "What broke is said, and nothing is reported as done",
@@ -106,6 +107,10 @@ def harmless(read_only: bool, follows: str) -> Check:
     wrong = [] if read_only else ["it is not read-only"]
     wrong += [f"it follows {follows}"] if follows else []
     return check("harmless", wrong, "read-only, and follows nobody")
+
+
+def not_counted(acknowledges: bool) -> Check:
+    return check("not_counted", ["it is registered, or acknowledges"] if acknowledges else [], "it is not registered")
 
 
 def ended_well(exit_status: int, said: str) -> Check:

@@ -12,7 +12,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.rejoin.rewind im
 from benchmarks.cluster import Cluster
 from drills.comeback import clients, judge, work
 from drills.comeback.clients import Statements
-from drills.comeback.stage import Stage, Waiting
+from drills.comeback.stage import DECIDED_WITHIN, Stage, Waiting
 
 NAME = "rewind"
 DESCRIPTION = (
@@ -24,6 +24,7 @@ PROVEN = "proven"
 VERIFIED = "verified"
 _VERIFY = "verify:before"
 _KILLED = 137
+_NOT_COMPARED = "is not compared"
 _A_FEW = 20
 
 GATE_ABSENT, ROW_CHANGED = "gate_absent", "row_changed"
@@ -33,11 +34,13 @@ MUTANTS = (GATE_ABSENT, ROW_CHANGED)
 
 @dataclass(frozen=True)
 class Case:
-    """``work``: what waits. ``dies``: where the rewind is killed before it is let through."""
+    """``work``: what waits. ``dies``: where the rewind is killed before it is let through. ``comparable``: else it
+    stays ``pending``, until somebody names it expendable."""
 
     said: str
     work: Callable[[int], Sequence[Statements]]
     dies: str = ""
+    comparable: bool = True
 
 
 def _few(_commits: int) -> list[Statements]:
@@ -48,8 +51,13 @@ CASES: Mapping[str, Case] = {
     "one": Case("one commit waits", lambda _commits: work.inserts(1)),
     "hundred": Case("100 commits wait, each of its own connection", lambda _commits: work.inserts(100)),
     "definitions": Case(
-        "DDL waits: CREATE, CREATE ... SELECT, ALTER (at once, and rebuilt), DROP and TRUNCATE of tables with rows",
+        "DDL waits: CREATE, CREATE ... SELECT, ALTER (at once, and rebuilt), DROP of tables with rows; UPDATE, DELETE",
         lambda _commits: [*work.definitions(), *work.changes()],
+    ),
+    "not_comparable": Case(
+        "TRUNCATE and CREATE TRIGGER wait: undone, and not called the same; it does not count until it was cloned",
+        lambda _commits: [*work.not_comparable(), *work.inserts(1)],
+        comparable=False,
     ),
     "large": Case("a transaction of 50 MiB waits", lambda _commits: work.large()),
     **{
@@ -99,6 +107,8 @@ def _round(stage: Stage, case: Case, wanted: Sequence[Statements], mutant: str) 
     if case.dies and case.dies != _VERIFY:
         status = stage.gate_dies_at(case.dies)
         checks.append(judge.died(case.dies, f"exit status {status}", status == _KILLED))
+    if not case.comparable:
+        return _not_comparable(stage, seen, before, checks)
     row = _come_back(stage, case, mutant, checks)
     why = stage.until_lossless() if row.get("state") == VERIFIED else f"it is {row.get('state') or 'undecided'}"
     if mutant == ROW_CHANGED:
@@ -111,6 +121,25 @@ def _round(stage: Stage, case: Case, wanted: Sequence[Statements], mutant: str) 
         *compared(stage, before),
     ]
     return {"checks": checks, "facts": facts(stage, seen, row)}
+
+
+def _not_comparable(stage: Stage, seen: Waiting, before: Any, checks: list[judge.Check]) -> dict[str, Any]:
+    """It says why it can not be compared, and convergence does not register it; the rows are equal all the same."""
+    stage.start()
+    stage.until(lambda: _NOT_COMPARED in stage.row().get("detail", ""), DECIDED_WITHIN, "the table says why")
+    row = stage.row()
+    checks += [
+        judge.way(row, "pending"),
+        judge.archived(row.get("gtids", ""), stage.manifest(row.get("archive", "")), seen.asked),
+        judge.kept(stage.kept(), ".cut"),
+        judge.not_counted(stage.acknowledges()),
+        *compared(stage, before),
+    ]
+    known = facts(stage, seen, row)
+    stage.clone()
+    again = compared(stage, before)
+    checks += [judge.registered(stage.until_lossless()), judge.way(stage.row(), VERIFIED, cloned=True), *again]
+    return {"checks": checks, "facts": known}
 
 
 def _come_back(stage: Stage, case: Case, mutant: str, checks: list[judge.Check]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -288,9 +289,39 @@ class Stage:
         return why or "nobody answered"
 
     def _whole(self, when: str) -> None:
-        why = self.until_lossless()
+        """What a round before this one left, which could not be verified, is cloned: this is a lab."""
+        why = self.until_lossless(20.0)
+        if why:
+            observation, diagnosis = self.cluster.look()
+            with contextlib.suppress(HaError):
+                self.cluster.converge(frozenset(self._not_acknowledging(observation, diagnosis.primary_uuid)))
+            why = self.until_lossless()
         if why:
             raise DrillError(f"the cluster is not whole {when} the round: {why}")
+
+    def acknowledges(self) -> bool:
+        """Whether the old primary is registered, or sends acknowledgements."""
+        observation, _diagnosis = self.cluster.look()
+        state = observation.states.get(self.old.name)
+        registered = observation.term.acknowledgers if observation.term else ()
+        return any(one.server_uuid == self.old.server_uuid for one in registered) or bool(
+            state and state.semi_sync.replica_enabled
+        )
+
+    def clone(self) -> None:
+        """Somebody names the old primary expendable.
+
+        :raises DrillError: not done in time.
+        """
+
+        def done() -> bool:
+            try:
+                self.cluster.converge(frozenset({self.old.name}))
+            except HaError:
+                return False
+            return True
+
+        self.until(done, LOSSLESS_WITHIN, f"{self.old.name} is cloned")
 
     def _not_acknowledging(self, observation: Observation, primary_uuid: str) -> list[str]:
         members = observation.term.members if observation.term else ()

@@ -63,7 +63,14 @@ def definitions() -> list[Statements]:
         [f"ALTER TABLE {SCHEMA}.altered ADD COLUMN more INT NOT NULL DEFAULT 7"],
         [f"ALTER TABLE {SCHEMA}.rebuilt ENGINE = InnoDB, ADD INDEX (value), ALGORITHM = INPLACE"],
         [f"DROP TABLE {SCHEMA}.dropped"],
+    ]
+
+
+def not_comparable() -> list[Statements]:
+    """What a rewind undoes like anything else, and no comparison of the archive's rows shows (docs/limits.md)."""
+    return [
         [f"TRUNCATE TABLE {SCHEMA}.emptied"],
+        [f"CREATE TRIGGER {SCHEMA}.watched BEFORE INSERT ON {SCHEMA}.renamed FOR EACH ROW SET @seen = 1"],
     ]
 
 
