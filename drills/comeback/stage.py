@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
+import re
 import subprocess
 import sys
 import time
@@ -18,9 +17,9 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import Ha
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.plan import EMERGENCY, Request
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.run import fail_over
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.fault_points import VARIABLE
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import Observation
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology.diagnose import LOSSLESS
 
+from benchmarks import access
 from benchmarks.cluster import Cluster
 from benchmarks.errors import BenchmarkError
 from benchmarks.hosts import KILLED
@@ -88,7 +87,6 @@ class Stage:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.hosts = cluster.hosts
-        self._whole("before")
         self.old = cluster.primary()
         self.new = ""
         self.term = 0
@@ -204,7 +202,12 @@ class Stage:
     def gate_dies_at(self, point: str) -> int:
         """Run by hand, as the unit runs it; the exit status."""
         script = f"env PYTHONPATH={LIBRARY} {VARIABLE}={point} python3 -m {GATE} --config {CONFIG}; echo status $?"
-        return int(self.hosts.run(self.old.name, "sh", "-c", script).split()[-1])
+        # The shell says "Killed" besides, before or after.
+        said = self.hosts.run(self.old.name, "sh", "-c", script)
+        found = re.search(r"^status (\d+)$", said, re.MULTILINE)
+        if found is None:
+            raise DrillError(f"how the gate ended is not known: {said[-300:]}")
+        return int(found[1])
 
     @contextmanager
     def past_the_gate(self) -> Iterator[None]:
@@ -275,7 +278,7 @@ class Stage:
         while time.monotonic() < ends:
             try:
                 observation, diagnosis = self.cluster.look()
-                missing = self._not_acknowledging(observation, diagnosis.primary_uuid)
+                missing = self.cluster.not_acknowledging(observation)
                 if diagnosis.verdict == LOSSLESS and not missing:
                     return ""
                 why = f"{', '.join(missing)} not registered; " if missing else ""
@@ -287,17 +290,6 @@ class Stage:
                 why = str(error)
             time.sleep(_LOOK_AGAIN)
         return why or "nobody answered"
-
-    def _whole(self, when: str) -> None:
-        """What a round before this one left, which could not be verified, is cloned: this is a lab."""
-        why = self.until_lossless(20.0)
-        if why:
-            observation, diagnosis = self.cluster.look()
-            with contextlib.suppress(HaError):
-                self.cluster.converge(frozenset(self._not_acknowledging(observation, diagnosis.primary_uuid)))
-            why = self.until_lossless()
-        if why:
-            raise DrillError(f"the cluster is not whole {when} the round: {why}")
 
     def acknowledges(self) -> bool:
         """Whether the old primary is registered, or sends acknowledgements."""
@@ -323,24 +315,19 @@ class Stage:
 
         self.until(done, LOSSLESS_WITHIN, f"{self.old.name} is cloned")
 
-    def _not_acknowledging(self, observation: Observation, primary_uuid: str) -> list[str]:
-        members = observation.term.members if observation.term else ()
-        registered = {member.server_uuid for member in members if member.acknowledges}
-        return [
-            member.name
-            for member in observation.members
-            if (state := observation.states.get(member.name)) is None
-            or state.server_uuid not in registered
-            or (state.server_uuid != primary_uuid and not state.semi_sync.replica_enabled)
-        ]
-
     def rejoin(self, given_up: str = "") -> tuple[int, str, dict[str, Any]]:
         """The playbook: its exit status, all it said, and the failed module's result."""
         command = [str(Path(sys.executable).with_name("ansible-playbook")), "lossless.mysql_ha.rejoin"]
         command += ["-e", f"mysql_ha_returning={self.old.name}"]
         command += ["-e", f"mysql_ha_given_up={given_up}"] if given_up else []
         done = subprocess.run(
-            command, check=False, capture_output=True, text=True, timeout=_PLAYBOOK_WITHIN, cwd=CHECKOUT, env=os.environ
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=_PLAYBOOK_WITHIN,
+            cwd=CHECKOUT,
+            env=access.environment(),
         )
         return done.returncode, done.stdout + done.stderr, failed_result(done.stdout)
 
@@ -404,7 +391,6 @@ class Stage:
         self.heal()
         self.hosts.heal()
         self.cluster.mend()
-        self._whole("after")
         with clients.cursor(self.socket(self.cluster.primary().name)) as cursor:
             cursor.execute(f"DROP DATABASE IF EXISTS {work.SCHEMA}")
 
