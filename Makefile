@@ -13,8 +13,9 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
 export PYTHONPATH := $(CURDIR)
 export PATH := $(CURDIR)/build/venv/bin:$(PATH)
 
-# Drills that need no cluster and no playbook: python -m drills NAME.
-OWN_DRILLS := two_phase_commit
+# Drills without a playbook: python -m drills NAME. Those of the cluster need a deployed one.
+CLUSTER_DRILLS := rewind rewind_refused clone_rejoin
+OWN_DRILLS := two_phase_commit $(CLUSTER_DRILLS)
 
 VENV := build/venv/bin
 DRILL_ARGS = $(if $(SEED),--seed $(SEED)) $(if $(DRIVER),--driver $(DRIVER))
@@ -25,7 +26,7 @@ PLAYBOOK := $(VENV)/ansible-playbook
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: SCENARIO, GATE, REPEAT, ROUNDS, DRIVER, SEED, MINUTES, RUNS, PYTEST_ARGS, LAB_NAME, LAB_DB_HOSTS, LAB_ZONES, LAB_SUBNET, LAB_BASE_IMAGE, LAB_MIRROR (lab/README.md)"
+	@echo "Variables: SCENARIO, GATE, REPEAT, ROUNDS, DRIVER, SEED, CASE, COMMITS, MUTANT, MINUTES, RUNS, PYTEST_ARGS, LAB_NAME, LAB_DB_HOSTS, LAB_ZONES, LAB_SUBNET, LAB_BASE_IMAGE, LAB_MIRROR (lab/README.md)"
 
 .PHONY: venv
 venv: ## virtual environment with the pinned requirements
@@ -59,9 +60,10 @@ demo: lab-up ## replication in the lab, a crash of the primary, and the verdict
 	@$(LAB) verdict
 
 .PHONY: drill
-drill: lab-up ## one drill: make drill SCENARIO=primary_crash, or SCENARIO=two_phase_commit ROUNDS=50 SEED=
+drill: $(if $(filter $(CLUSTER_DRILLS),$(SCENARIO)),deployed,lab-up) ## one drill: SCENARIO=primary_crash (README.md), two_phase_commit, rewind, rewind_refused, clone_rejoin
 	$(if $(filter $(OWN_DRILLS),$(SCENARIO)),$(VENV)/python -m drills $(SCENARIO) $(if $(ROUNDS),--rounds $(ROUNDS)) \
-	  $(if $(SEED),--seed $(SEED)) $(if $(ROUND_SEED),--round-seed $(ROUND_SEED)) $(if $(MUTANT),--mutant $(MUTANT)),\
+	  $(if $(SEED),--seed $(SEED)) $(if $(ROUND_SEED),--round-seed $(ROUND_SEED)) $(if $(MUTANT),--mutant $(MUTANT)) \
+	  $(if $(COMMITS),--commits $(COMMITS)) $(CASE),\
 	  $(PLAYBOOK) lossless.mysql_ha.failover_drill -e drill_scenario=$(or $(SCENARIO),primary_crash))
 	@$(LAB) verdict
 

@@ -19,6 +19,7 @@ from benchmarks import (
     manager_watch,
     planned_switchover,
     price_of_safety,
+    rewind,
     session,
     topology_info,
 )
@@ -60,6 +61,7 @@ BENCHMARKS: Mapping[str, Entry] = {
         false_failover.run, "full load on all cores: no failover, and how far that was from one"
     ),
     clone.NAME: Entry(clone.run, "mysql_clone's copy over a bare CLONE statement, in pairs", 5),
+    rewind.NAME: Entry(rewind.run, "the old primary's start to rewound and verified, at three sizes of data", 2),
     price_of_safety.NAME: Entry(
         price_of_safety.run, "throughput and latency: async, acknowledged in memory, on disk", alone=True
     ),

@@ -92,14 +92,19 @@ def play(playbook: str, **variables: str) -> None:
     """
     command = [str(Path(sys.executable).with_name("ansible-playbook")), str(Path(__file__).with_name(playbook))]
     command += ["-e", json.dumps(variables)]
-    environment = {"ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), **os.environ}
-    environment.setdefault("ANSIBLE_COLLECTIONS_PATH", str(CHECKOUT / "build" / "collections"))
-    environment.setdefault("ANSIBLE_INVENTORY", _inventory())
     done = subprocess.run(
-        command, check=False, capture_output=True, text=True, timeout=_PLAYBOOK_SECONDS, env=environment
+        command, check=False, capture_output=True, text=True, timeout=_PLAYBOOK_SECONDS, env=environment()
     )
     if done.returncode:
         raise BenchmarkError(f"{playbook} failed ({done.returncode}): {(done.stdout + done.stderr)[-800:]}")
+
+
+def environment() -> dict[str, str]:
+    """For a playbook: this checkout's collection and the lab's inventory, unless something else is said."""
+    found = {"ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), **os.environ}
+    found.setdefault("ANSIBLE_COLLECTIONS_PATH", str(CHECKOUT / "build" / "collections"))
+    found.setdefault("ANSIBLE_INVENTORY", _inventory())
+    return found
 
 
 def _inventory() -> str:

@@ -210,24 +210,30 @@ def _copied(data: int) -> int:
 
 @contextmanager
 def _filled(cluster: Cluster, primary: Member, megabytes: int) -> Iterator[None]:
-    """A table of that size, on every server. By root: on a busy machine the keeper ends sessions of applications."""
+    """A table of that size, on every server."""
+    try:
+        fill(cluster, megabytes)
+        yield
+    finally:
+        cluster.hosts.run(primary.name, "mysql", "-e", f"DROP TABLE IF EXISTS {TABLE}")
+
+
+def fill(cluster: Cluster, megabytes: int) -> None:
+    """So much more data in the table. By root: on a busy machine the keeper ends sessions of applications."""
+    name = cluster.primary().name
 
     def execute(sql: str) -> None:
-        cluster.hosts.run(primary.name, "mysql", "-e", sql)
+        cluster.hosts.run(name, "mysql", "-e", sql)
 
     execute(
         "CREATE DATABASE IF NOT EXISTS lossless_drill;"
         f" CREATE TABLE IF NOT EXISTS {TABLE} (id BIGINT AUTO_INCREMENT PRIMARY KEY, body VARBINARY({_ROW_BYTES}))"
     )
-    try:
-        left = max(megabytes * 1_000_000 // (_ROWS * _ROW_BYTES), 1)
-        while left > 0:
-            execute(";".join([_FILL] * min(left, _AT_ONCE)))
-            left -= _AT_ONCE
-            say(f"{NAME}: {max(left, 0) * _ROWS * _ROW_BYTES >> 20} MiB of the data are still to be written")
-        yield
-    finally:
-        execute(f"DROP TABLE IF EXISTS {TABLE}")
+    left = max(megabytes * 1_000_000 // (_ROWS * _ROW_BYTES), 1)
+    while left > 0:
+        execute(";".join([_FILL] * min(left, _AT_ONCE)))
+        left -= _AT_ONCE
+        say(f"{NAME}: {max(left, 0) * _ROWS * _ROW_BYTES >> 20} MiB of the data are still to be written")
 
 
 @contextmanager

@@ -34,6 +34,8 @@ from benchmarks.hosts import KILLED, Hosts
 from benchmarks.paths import WORK
 
 MEND_SECONDS = 180.0
+_VERIFIED_SECONDS = 60.0
+"""A server that was rewound is compared in less."""
 _LOOK_AGAIN = 0.5
 
 
@@ -60,6 +62,22 @@ class Cluster:
         finally:
             pool.close()
         return observation, diagnose(observation, acknowledgement=self.access.acknowledgement)
+
+    def not_acknowledging(self, observation: Observation) -> list[str]:
+        """The members that should be registered and acknowledge, and do not: a cluster is lossless before all do.
+
+        A server that comes back follows by itself, and is registered later.
+        """
+        term = observation.term
+        registered = {member.server_uuid for member in term.members if member.acknowledges} if term else set()
+        primary = term.primary_uuid if term else ""
+        found = []
+        for member in self.access.members:
+            state = observation.states.get(member.name)
+            counts = state is not None and (state.server_uuid == primary or state.semi_sync.replica_enabled)
+            if member.acknowledges and not (counts and state is not None and state.server_uuid in registered):
+                found.append(member.name)
+        return found
 
     def primary(self) -> ServerState:
         """The primary of a lossless cluster.
@@ -96,22 +114,29 @@ class Cluster:
     def mend(self) -> None:
         """Whatever state it is in: every server runs, follows, acknowledges; the address is held; lossless again.
 
-        Servers with transactions of their own are cloned: this is a lab.
+        Servers with transactions of their own are cloned: this is a lab. So are those that were rewound and have not
+        been verified for a while.
 
         :raises BenchmarkError: not within MEND_SECONDS.
         """
         self.hosts.revive()
-        ends = time.monotonic() + MEND_SECONDS
+        began = time.monotonic()
+        ends = began + MEND_SECONDS
         why = ""
         while True:
             try:
                 observation, diagnosis = self.look()
-                if diagnosis.verdict == LOSSLESS and diagnosis.primary and self.reached(diagnosis.primary):
+                missing = self.not_acknowledging(observation)
+                lossless = diagnosis.verdict == LOSSLESS and not missing
+                if lossless and diagnosis.primary and self.reached(diagnosis.primary):
                     return
-                why = f"{diagnosis.verdict}: {'; '.join(diagnosis.reasons)}"
+                why = (
+                    f"{diagnosis.verdict}: {'; '.join((*diagnosis.reasons, *(f'{m} not registered' for m in missing)))}"
+                )
                 self.fence_strangers(diagnosis)
                 self._acknowledge_as_deployed(observation)
-                self.converge(frozenset(diagnosis.errant))
+                hopeless = missing if time.monotonic() > began + _VERIFIED_SECONDS else []
+                self.converge(frozenset(diagnosis.errant) | frozenset(hopeless) - {diagnosis.primary or ""})
             except HaError as error:
                 why = str(error)
             if time.monotonic() > ends:

@@ -1,4 +1,4 @@
-"""``python -m drills matrix``, ``soak`` and ``two_phase_commit``: see --help and README.md."""
+"""``python -m drills matrix``, ``soak``, ``two_phase_commit``, ``rewind`` and the like: see --help and README.md."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.hosts import Hosts
 from benchmarks.progress import say
 from drills import matrix, soak
+from drills.comeback import run as comeback
+from drills.comeback.rewind import COMMITS
 from drills.errors import DrillError
 from drills.scenarios import BY_NAME, GATE, SCENARIOS
 from drills.steps import MANAGER, PROCEDURE
@@ -39,6 +41,11 @@ def parser() -> argparse.ArgumentParser:
     three.add_argument("--round-seed", type=int, help="replay one round, on a new server")
     three.add_argument("--mutant", choices=mutants.NAMES, default="", help="break it on purpose: it has to be noticed")
     three.add_argument("--seed", type=int, help="of the session; chosen and printed without it")
+    for name, drill in comeback.DRILLS.items():
+        four = commands.add_parser(name, help=drill.description.partition(":")[0])
+        four.add_argument("cases", nargs="*", metavar="CASE", help=f"all without one: {', '.join(drill.cases)}")
+        four.add_argument("--commits", type=int, default=COMMITS, help=f"that wait, of 'thousands' (default {COMMITS})")
+        four.add_argument("--mutant", choices=drill.mutants, default="", help="break it: it has to be noticed")
     for command in (one, two):
         command.add_argument("--seed", type=int, help="of the session; chosen and printed without it")
         command.add_argument(
@@ -65,13 +72,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             top.error("--run-seed replays one scenario: name it")
     if options.command == "two_phase_commit" and options.rounds < 1:
         top.error("--rounds: at least 1")
-    seed = random.SystemRandom().randrange(1 << 32) if options.seed is None else options.seed
+    if options.command in comeback.DRILLS:
+        unknown = [name for name in options.cases if name not in comeback.DRILLS[options.command].cases]
+        if unknown or options.commits < 1:
+            top.error(f"there is no case {', '.join(unknown)}" if unknown else "--commits: at least 1")
+    asked = getattr(options, "seed", None)
+    seed = random.SystemRandom().randrange(1 << 32) if asked is None else asked
     # A run that is told to end puts everything back, as on Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if options.command == "two_phase_commit":
             return two_phase.run(Hosts(), options.rounds, seed, round_seed=options.round_seed, mutant=options.mutant)
         cluster = Cluster.open()
+        if options.command in comeback.DRILLS:
+            return comeback.run(cluster, options.command, options.cases, commits=options.commits, mutant=options.mutant)
         if options.command == "soak":
             return soak.run(cluster, options.minutes, seed, options.driver, options.round_seed)
         chosen = [BY_NAME[name] for name in options.names] or list(GATE if options.gate else SCENARIOS)

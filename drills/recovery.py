@@ -69,7 +69,12 @@ def bring_back(cluster: Cluster, since: float) -> Returned:
             silent = sorted(set(observation.answers) - set(observation.states))
             if silent:
                 why = f"{', '.join(silent)} did not answer"
-            elif diagnosis.verdict == LOSSLESS and diagnosis.primary and cluster.reached(diagnosis.primary):
+            elif (
+                diagnosis.verdict == LOSSLESS
+                and not cluster.not_acknowledging(observation)
+                and diagnosis.primary
+                and cluster.reached(diagnosis.primary)
+            ):
                 rewound = _rewound(cluster, diagnosis.primary, since)
                 errant.update({server: gtids for server, (gtids, _path) in rewound.items()})
                 paths.update({server: path for server, (_gtids, path) in rewound.items()})

@@ -180,6 +180,7 @@ class Returning:
             verdict, why = _VERDICTS[compared.verdict], compared.why
         if verdict == PENDING:
             self._say(f"not known to be the same as {primary.name}: {why}; compared again later")
+            self._tell(_row(pending, PENDING, why), term)
             return False
         if verdict == DIFFERENT:
             repoint.stop_receiver(self._session, within=STATEMENT_WITHIN)
