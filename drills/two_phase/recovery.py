@@ -8,28 +8,36 @@ from dataclasses import dataclass
 
 from drills.two_phase.binlog import Scan
 
-_COMMITTED = re.compile(r"committed (\d+) internal transaction")
-_ROLLED_BACK = re.compile(r"rolled back (\d+) internal transaction")
+# "Successfully committed 2, rolled back 4 internal transaction(s)."; either may be missing. Failures follow, if any.
+_ENGINE = re.compile(r"Crash recovery finished in InnoDB engine\. (.*)")
+_FAILED = "Failed to "
+_COMMITTED = re.compile(r"committed (\d+)")
+_ROLLED_BACK = re.compile(r"rolled back (\d+)")
 _TRIMMED = re.compile(r"size is (\d+), but recovered up to (\d+)")
 
 
 @dataclass(frozen=True)
 class Recovered:
     """``committed``: transactions that were prepared in the engine and stood in the binary log; ``rolled_back``: that
-    were prepared and did not. ``trimmed``: bytes cut off the binary log."""
+    were prepared and did not. ``trimmed``: bytes cut off the binary log. ``failed``: what it could not do, as it says.
+    """
 
     committed: int = 0
     rolled_back: int = 0
     trimmed: int = 0
+    failed: tuple[str, ...] = ()
 
 
 def read_log(text: str) -> Recovered:
     """:param text: what was written into the error log since the server was killed."""
     trims = [(int(size), int(whole)) for size, whole in _TRIMMED.findall(text)]
+    lines = [line.strip() for line in _ENGINE.findall(text)]
+    done = " ".join(line.partition(_FAILED)[0] for line in lines)
     return Recovered(
-        sum(map(int, _COMMITTED.findall(text))),
-        sum(map(int, _ROLLED_BACK.findall(text))),
+        sum(map(int, _COMMITTED.findall(done))),
+        sum(map(int, _ROLLED_BACK.findall(done))),
         sum(size - whole for size, whole in trims),
+        tuple(line for line in lines if _FAILED in line),
     )
 
 

@@ -174,7 +174,7 @@ class Rounds:
             "there": there,
             "absent": absent,
             "differences": differences,
-            "left_wrong": recovery.left_wrong(dead, alive),
+            "left_wrong": [*log.failed, *recovery.left_wrong(dead, alive)],
             "beyond": wrong,
             "released": released(sorted(waiting), fates, numbers),
             "seconds": {

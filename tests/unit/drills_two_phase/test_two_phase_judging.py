@@ -77,16 +77,34 @@ def test_recovery_may_cut_the_tail_and_nothing_else() -> None:
     assert "4 whole transactions, and 3" in recovery.left_wrong({"b.1": torn}, {"b.1": less})[0]
 
 
-LOG = """\
-2026-11-27T22:00:00Z 0 [Warning] [MY-010219] [Server] Crashed binlog file ./binlog.000004 size is 39402, but recovered up to 39000. Binlog trimmed to 39000 bytes.
-2026-11-27T22:00:00Z 0 [System] [MY-010229] [Server] Starting XA crash recovery...
-2026-11-27T22:00:00Z 0 [System] [MY-013911] [Server] Crash recovery finished in InnoDB engine. Successfully committed 2 internal transaction(s). Successfully rolled back 1 internal transaction(s).
-"""  # noqa: E501
+ENGINE = "2026-11-27T22:57:51Z 0 [Note] [MY-013911] [Server] Crash recovery finished in InnoDB engine. "
 
 
-def test_what_recovery_did_is_read_from_its_log() -> None:
-    assert recovery.read_log(LOG) == recovery.Recovered(committed=2, rolled_back=1, trimmed=402)
+@pytest.mark.parametrize(
+    ("said", "committed", "rolled_back"),
+    [
+        ("No attempts to commit, rollback or prepare any transactions.", 0, 0),
+        ("Successfully committed 6 internal transaction(s). ", 6, 0),
+        ("Successfully rolled back 5 internal transaction(s). ", 0, 5),
+        ("Successfully committed 2, rolled back 4 internal transaction(s). ", 2, 4),
+    ],
+)
+def test_what_recovery_did_is_read_from_its_log(said: str, committed: int, rolled_back: int) -> None:
+    """As MySQL 9.7.4 says it."""
+    trimmed = (
+        "2026-11-27T22:57:51Z 0 [Note] [MY-010858] [Server] Crashed binlog file ./binlog.000051 size is 26714112,"
+        " but recovered up to 3222118. Binlog trimmed to 3222118 bytes.\n"
+    )
+    other = "Crash recovery finished in binlog engine. Successfully committed 9 internal transaction(s).\n"
+    assert recovery.read_log(other + ENGINE + said + "\n") == recovery.Recovered(committed, rolled_back)
+    assert recovery.read_log(trimmed + ENGINE + said + "\n").trimmed == 23491994
     assert recovery.read_log("ready for connections") == recovery.Recovered()
+
+
+def test_what_recovery_could_not_do_is_no_success() -> None:
+    said = "Successfully committed 2 internal transaction(s). Failed to rolled back 1 internal transaction(s)."
+    found = recovery.read_log(ENGINE + said + "\n")
+    assert (found.committed, found.rolled_back, found.failed) == (2, 0, (said,))
 
 
 # --- what is drawn ---------------------------------------------------------------------------------------------------
