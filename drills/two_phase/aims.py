@@ -34,7 +34,7 @@ _SHARES = {UNDER_LOAD: 18, WRITING: 9, NO_ACKNOWLEDGER: 8, ALTERING: 6, RECOVERI
 """Of fifty."""
 
 _WAITS = "Waiting for semi-sync ACK%"
-_SOON = 10.0
+_SOON = 30.0
 
 
 @dataclass(frozen=True)
