@@ -91,7 +91,7 @@ class Returning:
         if not any(member.server_uuid == state.server_uuid for member in found.term.members):
             self._say("this server is not in the term row: mysql_replication seeds and registers new members")
             return 0
-        if _just_cloned(self._session, state):
+        if self._pending(state) is None and _cloned_at(self._session) >= _started_at(state) - _CLONE_ENDS_BEFORE:
             self._say("this server was cloned a moment ago: whoever did that lets it follow")
             return 0
         # A failover may be about to freeze it, or a convergence to clone it: what was seen before its lock is taken may
@@ -143,8 +143,7 @@ class Returning:
 
     # --- without -----------------------------------------------------------------------------------------------------
     def _follow(self, state: ServerState, term: TermRow, primary: ServerState) -> Optional[record.Record]:
-        done = record.read(self._given.records)
-        pending = done if done is not None and done.pending and done.server_uuid == state.server_uuid else None
+        pending = self._pending(state)
         if pending is not None:
             self._tell(_row(pending, PENDING, "rewound; not compared yet"), term)
         acknowledge = _is_registered(state, term) and pending is None
@@ -152,6 +151,13 @@ class Returning:
             self._attach(state, primary, acknowledge=acknowledge)
         self._say(f"follows {primary.name}" + (", and acknowledges" if acknowledge else ""))
         return pending
+
+    def _pending(self, state: ServerState) -> Optional[record.Record]:
+        """What it was rewound for and not compared yet; nothing when all its data have been replaced since."""
+        done = record.read(self._given.records)
+        if done is None or not done.pending or done.server_uuid != state.server_uuid:
+            return None
+        return done if done.at > _cloned_at(self._session) else None
 
     def _attach(self, state: ServerState, primary: ServerState, *, acknowledge: bool) -> None:
         repoint.repoint(
@@ -226,14 +232,18 @@ def _lacking(own: GtidSet, there: GtidSet, primary_uuid: str) -> GtidSet:
     return lacking - lacking.of([primary_uuid])
 
 
-def _just_cloned(session: Session, state: ServerState) -> bool:
-    """Whether this start is the end of a clone."""
+def _started_at(state: ServerState) -> float:
+    return state.clock - state.uptime
+
+
+def _cloned_at(session: Session) -> float:
+    """When this server last became a copy, in seconds since the epoch; 0: never."""
     row = session.one(
         "SELECT UNIX_TIMESTAMP(END_TIME) AS ended FROM performance_schema.clone_status"
         " WHERE STATE = 'Completed' AND DESTINATION = 'LOCAL INSTANCE'",
         within=STATEMENT_WITHIN,
     )
-    return bool(row) and float(row["ended"] or 0) >= state.clock - state.uptime - _CLONE_ENDS_BEFORE
+    return float(row["ended"] or 0) if row else 0.0
 
 
 def _executed(session: Session) -> GtidSet:
