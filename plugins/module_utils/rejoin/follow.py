@@ -153,11 +153,7 @@ class Returning:
         return pending
 
     def _pending(self, state: ServerState) -> Optional[record.Record]:
-        """What it was rewound for and not compared yet; nothing when all its data have been replaced since."""
-        done = record.read(self._given.records)
-        if done is None or not done.pending or done.server_uuid != state.server_uuid:
-            return None
-        return done if done.at > _cloned_at(self._session) else None
+        return still_pending(record.read(self._given.records), state.server_uuid, _cloned_at(self._session))
 
     def _attach(self, state: ServerState, primary: ServerState, *, acknowledge: bool) -> None:
         repoint.repoint(
@@ -230,6 +226,13 @@ def _lacking(own: GtidSet, there: GtidSet, primary_uuid: str) -> GtidSet:
     """What came from the primary, and it has not committed yet, is no surplus: a replica has it first."""
     lacking = own - there
     return lacking - lacking.of([primary_uuid])
+
+
+def still_pending(done: Optional[record.Record], server_uuid: str, cloned_at: float) -> Optional[record.Record]:
+    """What a server was rewound for and was not compared for yet; nothing when all its data have been replaced since."""
+    if done is None or not done.pending or done.server_uuid != server_uuid:
+        return None
+    return done if done.at > cloned_at else None
 
 
 def _started_at(state: ServerState) -> float:
