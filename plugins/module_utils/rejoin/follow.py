@@ -229,7 +229,7 @@ def _lacking(own: GtidSet, there: GtidSet, primary_uuid: str) -> GtidSet:
 
 
 def still_pending(done: Optional[record.Record], server_uuid: str, cloned_at: float) -> Optional[record.Record]:
-    """What a server was rewound for and was not compared for yet; nothing when all its data have been replaced since."""
+    """What a server was rewound for and not compared yet; nothing when all its data have been replaced since."""
     if done is None or not done.pending or done.server_uuid != server_uuid:
         return None
     return done if done.at > cloned_at else None
