@@ -47,7 +47,7 @@ _STATEMENT = 15.0
 _CLONE = 3600.0
 _BACK = 120.0
 _LOOK = 0.05
-_ROWS, _ROW_BYTES = 1000, 4096
+_ROWS, _ROW_BYTES, _AT_ONCE = 200, 4096, 50
 _FILL = (
     f"INSERT INTO {TABLE} (body) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {_ROWS})"
     " SELECT CONCAT(RANDOM_BYTES(1024), RANDOM_BYTES(1024), RANDOM_BYTES(1024), RANDOM_BYTES(1024)) FROM n"
@@ -219,25 +219,21 @@ def _filled(cluster: Cluster, primary: Member, megabytes: int) -> Iterator[None]
 
 
 def fill(cluster: Cluster, megabytes: int) -> None:
-    """So much more data in the table."""
+    """So much more data in the table. By root: on a busy machine the keeper ends sessions of applications."""
     name = cluster.primary().name
-    primary = next(m for m in cluster.access.members if m.name == name)
-    session = Session.connect(
-        primary.name, primary.host, primary.replication_port, cluster.access.writer, within=_STATEMENT
+
+    def execute(sql: str) -> None:
+        cluster.hosts.run(name, "mysql", "-e", sql)
+
+    execute(
+        "CREATE DATABASE IF NOT EXISTS lossless_drill;"
+        f" CREATE TABLE IF NOT EXISTS {TABLE} (id BIGINT AUTO_INCREMENT PRIMARY KEY, body VARBINARY({_ROW_BYTES}))"
     )
-    try:
-        session.execute("CREATE DATABASE IF NOT EXISTS lossless_drill", within=_STATEMENT)
-        session.execute(
-            f"CREATE TABLE IF NOT EXISTS {TABLE} (id BIGINT AUTO_INCREMENT PRIMARY KEY, body VARBINARY({_ROW_BYTES}))",
-            within=_STATEMENT,
-        )
-        statements = max(megabytes * 1_000_000 // (_ROWS * _ROW_BYTES), 1)
-        for number in range(statements):
-            session.execute(_FILL, within=_STATEMENT * 4)
-            if number % 25 == 24:
-                say(f"{number + 1} of {statements} parts of the data")
-    finally:
-        session.close()
+    left = max(megabytes * 1_000_000 // (_ROWS * _ROW_BYTES), 1)
+    while left > 0:
+        execute(";".join([_FILL] * min(left, _AT_ONCE)))
+        left -= _AT_ONCE
+        say(f"{NAME}: {max(left, 0) * _ROWS * _ROW_BYTES >> 20} MiB of the data are still to be written")
 
 
 @contextmanager

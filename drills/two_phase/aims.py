@@ -28,13 +28,13 @@ SAID = {
     WRITING: "a large transaction is being copied into the binary log",
     ALTERING: "a table that all clients write to is being altered",
     ROTATING: "the binary log is rotated again and again",
-    RECOVERING: "and once more while it recovers from that",
+    RECOVERING: "anywhere, and once more while it recovers from that",
 }
 _SHARES = {UNDER_LOAD: 18, WRITING: 9, NO_ACKNOWLEDGER: 8, ALTERING: 6, RECOVERING: 5, ROTATING: 4}
 """Of fifty."""
 
 _WAITS = "Waiting for semi-sync ACK%"
-_SOON = 10.0
+_SOON = 30.0
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ def _header(report: Mapping[str, Any], passed: bool) -> str:
         f"<h1>The two-phase commit, killed {number(report['rounds'])} times</h1><p>{text(report['description'])}.</p>"
         f"{mutant}"
         '<p class="soft">One server with the settings of the collection, eight clients, and a second server that gets '
-        "nothing but the first one's binary log. Both go on from round to round.</p></div>"
+        "nothing but the first one's binary log. Both go on from round to round. Seed "
+        f"{text(report['seed'])}; load of the machine {text(report['conditions']['load'])}.</p></div>"
         f'<div class="verdict {"pass" if passed else "fail"}"><b>{"PASS" if passed else "FAIL"}</b>'
         f"<span>{held} of {len(report['checks'])} checks hold</span></div></header>"
     )
@@ -81,7 +82,6 @@ def _numbers(report: Mapping[str, Any]) -> str:
             number(unknown["there"] + unknown["absent"]),
             f"{number(unknown['there'])} are there, {number(unknown['absent'])} are not",
         ),
-        ("Session seed", text(report["seed"]), f"load {text(report['conditions']['load'])}"),
     )
     cells = "".join(
         f"<div><dt>{title}</dt><dd>{value}<small>{note}</small></dd></div>" for title, value, note in entries

@@ -16,9 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pymysql
+
 from benchmarks.hosts import Hosts
 from benchmarks.machine import Watch
 from benchmarks.progress import say
+from drills.errors import DrillError
 from drills.two_phase import aims, clients, contents, load, mutants, recovery, report
 from drills.two_phase.aims import Instant
 from drills.two_phase.binlog import scan
@@ -26,6 +29,7 @@ from drills.two_phase.clients import Fate
 from drills.two_phase.replay import Replay
 from drills.two_phase.server import REPLAY, SUBJECT, Server
 from lab.config import CHECKOUT
+from lab.errors import LabError
 
 ROUNDS = 50
 RESULTS = CHECKOUT / "build" / "drill"
@@ -60,8 +64,14 @@ def instants(rounds: int, seed: int, round_seed: int | None = None) -> list[Inst
 
 
 def drill(hosts: Hosts, planned: Sequence[Instant], seed: int, *, mutant: str = "") -> dict[str, Any]:
-    """All rounds; the report's document. Nothing of it is left on the host."""
+    """All rounds; the report's document. Nothing of it is left on the host.
+
+    :raises DrillError: a round could not be done: mysqld did not come back, say. What there is of it is kept.
+    """
     shutil.rmtree(KEPT, ignore_errors=True)
+    for name in ("report.json", "report.html"):
+        # Of whatever drill was before; nobody is to take it for this one's.
+        (RESULTS / name).unlink(missing_ok=True)
     began_at = time.time()
     switch = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH)
@@ -69,7 +79,7 @@ def drill(hosts: Hosts, planned: Sequence[Instant], seed: int, *, mutant: str = 
         with _servers(hosts) as (subject, target):
             one = Rounds(subject, target, mutant)
             for instant in planned:
-                found = one.go(instant)
+                found = _gone(one, instant)
                 _tell(found, len(planned))
                 if any(found[key] for key in BROKEN):
                     one.keep(KEPT)
@@ -88,6 +98,16 @@ def drill(hosts: Hosts, planned: Sequence[Instant], seed: int, *, mutant: str = 
         began_at=began_at,
         ended_at=time.time(),
     )
+
+
+def _gone(rounds: Rounds, instant: Instant) -> dict[str, Any]:
+    try:
+        return rounds.go(instant)
+    except (DrillError, LabError, OSError, ValueError, pymysql.err.MySQLError) as error:
+        rounds.keep(KEPT)
+        raise DrillError(
+            f"round {instant.number} ({instant.aim}, seed {instant.seed}) could not be done: {error}; kept: {KEPT}"
+        ) from error
 
 
 @contextmanager
@@ -230,7 +250,8 @@ class Rounds:
     def keep(self, directory: Path) -> None:
         """What a person needs who has to find out why."""
         directory.mkdir(parents=True, exist_ok=True)
-        for path in (*self._files, self._subject.root / "error.log"):
+        new = [path for path in self._subject.binlogs() if path.name not in self._replay.files]
+        for path in (*{*self._files, *new}, self._subject.root / "error.log"):
             shutil.copyfile(path, directory / path.name)
 
 

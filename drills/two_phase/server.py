@@ -26,7 +26,7 @@ from lab.process import wait_until
 PLACE = "/var/lib/lab-two-phase-commit"
 UNIT = "lab-two-phase-commit"
 BINLOG = "binlog"
-START_SECONDS, END_SECONDS, STATEMENT_SECONDS = 120.0, 30.0, 60.0
+START_SECONDS, END_SECONDS, STATEMENT_SECONDS = 300.0, 60.0, 180.0
 
 _OWN = {"log_bin": BINLOG}
 """Where the file says more than ON."""

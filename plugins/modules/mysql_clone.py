@@ -102,26 +102,6 @@ options:
     description:
       - The password of O(clone_user).
     type: str
-  replication_user_prefix:
-    description:
-      - The replicas' accounts are named by this and their server_id.
-    type: str
-    default: lossless_repl_
-  replication_password:
-    description:
-      - The password of the replicas' accounts. Needed with O(replicate).
-    type: str
-  replication_ca:
-    description:
-      - The CA file on the recipient, by which it verifies the donor and the primary. Empty for connections that are
-        encrypted and not verified.
-    type: path
-    default: /etc/lossless-mysql-ha/tls/ca.pem
-  heartbeat_period:
-    description:
-      - Seconds between the replication heartbeats that the replica asks of its source, between 0.1 and 1.
-    type: float
-    default: 0.5
   connect_retry:
     description:
       - Seconds after which the replica tries again to reach its source.
@@ -157,6 +137,7 @@ extends_documentation_fragment:
   - lossless.mysql_ha.attributes
   - lossless.mysql_ha.login
   - lossless.mysql_ha.members
+  - lossless.mysql_ha.replication
 notes:
   - "Grants: those of the account C(lossless_admin); see M(lossless.mysql_ha.mysql_account)."
   - >-
@@ -298,6 +279,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session i
 SPEC = dict(
     glue.LOGIN_SPEC,
     **glue.MEMBERS_SPEC,
+    **glue.REPLICATION_SPEC,
     state={"type": "str", "choices": ["cloned"], "default": "cloned"},
     recipient={"type": "str"},
     directory={"type": "path"},
@@ -311,10 +293,6 @@ SPEC = dict(
     progress_every={"type": "float", "default": 5.0},
     clone_user={"type": "str", "default": "lossless_clone"},
     clone_password={"type": "str", "no_log": True},
-    replication_user_prefix={"type": "str", "default": "lossless_repl_"},
-    replication_password={"type": "str", "no_log": True},
-    replication_ca={"type": "path", "default": "/etc/lossless-mysql-ha/tls/ca.pem"},
-    heartbeat_period={"type": "float", "default": 0.5},
     connect_retry={"type": "int", "default": 1},
     statement_timeout={"type": "float", "default": 15.0},
     receiver_timeout={"type": "float", "default": 10.0},

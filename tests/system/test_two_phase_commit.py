@@ -20,7 +20,7 @@ def drilled(*arguments: str) -> tuple[int, dict[str, Any]]:
     left = playbooks.on_host(
         "db1", "sh", "-c", f"ls -d {PLACE}; systemctl list-units --all --no-legend 'lab-two-phase*'"
     )
-    assert left == "", playbooks.end(done.stdout)
+    assert left.strip() == "", playbooks.end(done.stdout)
     return done.returncode, json.loads((playbooks.ROOT / "build" / "drill" / "report.json").read_text())
 
 

@@ -26,6 +26,8 @@ from .facts import is_alive, read_progress
 from .progress import COMPLETED, FAILED, RUNNING, Meter, Progress
 
 NO_SUPERVISOR = 3707
+_GOING_DOWN = frozenset({1053, 1927})
+"""Server shutdown in progress; this connection was killed."""
 POLL_EVERY = 0.2
 GRACE = 10.0
 """Seconds for a statement to show up in ``clone_status``, and for a clone that has lost its thread to be marked so."""
@@ -332,8 +334,10 @@ def follow(
             watch.away(error, now)
         except StatementFailed as error:
             # The server goes down under us, or is too busy to answer: the copy may well go on.
-            if error.code not in ("connection_lost", "deadline_exceeded"):
+            if error.code not in ("connection_lost", "deadline_exceeded") and error.errno not in _GOING_DOWN:
                 raise
+            if session is not None:
+                session.close()
             session = None
             watch.away(error, now)
         if say is not None:

@@ -57,8 +57,11 @@ _STATUS = """SELECT STATE AS state, BEGIN_TIME AS began, SOURCE AS source, PID A
         BINLOG_POSITION AS binlog_position FROM performance_schema.clone_status"""
 _STAGES = """SELECT STAGE AS stage, STATE AS state, ESTIMATE AS estimate, DATA AS data, NETWORK AS network
     FROM performance_schema.clone_progress ORDER BY BEGIN_TIME IS NULL, BEGIN_TIME"""
-_ALIVE = """SELECT COUNT(*) AS alive FROM performance_schema.threads
-    WHERE PROCESSLIST_ID = %s AND PROCESSLIST_INFO LIKE 'CLONE %%'"""
+# Its statement is not shown while it copies, and after a restart another connection may have that number.
+_ALIVE = """SELECT (SELECT COUNT(*) FROM performance_schema.threads
+        WHERE PROCESSLIST_ID = %s AND PROCESSLIST_COMMAND = 'Query' AND PROCESSLIST_ID <> CONNECTION_ID()) AS there,
+    (SELECT TIMESTAMPADD(SECOND, -VARIABLE_VALUE, NOW(6)) FROM performance_schema.global_status
+        WHERE VARIABLE_NAME = 'Uptime') < TIMESTAMPADD(SECOND, 2, %s) AS since"""
 
 
 def read_progress(session: Session, *, within: float) -> Progress:
@@ -74,7 +77,10 @@ def read_progress(session: Session, *, within: float) -> Progress:
 
 def is_alive(session: Session, progress: Progress, *, within: float) -> bool:
     """Whether that clone is at work: after a crash its row may still say so."""
-    return progress.state == RUNNING and bool(session.one(_ALIVE, (progress.thread,), within=within)["alive"])
+    if progress.state != RUNNING:
+        return False
+    row = session.one(_ALIVE, (progress.thread, progress.began), within=within)
+    return bool(row["there"]) and bool(row["since"])
 
 
 def read_clone_facts(

@@ -81,7 +81,7 @@ class CloneFacts:
 
 
 def was_wrecked(clone: Progress, user_tables: int) -> bool:
-    """A clone that did not end well has thrown away what was here; gtid_executed may still claim to have it.
+    """A clone that did not end well has thrown away what was here; that gtid_executed goes too is promised nowhere.
 
     With tables it is none: whoever filled it since did so by other means.
     """

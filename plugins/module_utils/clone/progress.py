@@ -206,7 +206,11 @@ def away_line(recipient: str, donor: str, handed_over: bool, away: float, unsupe
     if handed_over:
         hint = "; where nothing supervises mysqld, start it now" if away >= STANDS_STILL else ""
         return f"{recipient} from {donor}: everything is copied, restarting for {away:.0f} s{hint}"
-    return f"{recipient} from {donor}: {recipient} gives no answer for {away:.0f} s; the copy may go on"
+    hint = " (where mysqld is down and nothing supervises it, start it now)" if away >= STANDS_STILL else ""
+    return (
+        f"{recipient} from {donor}: no answer for {away:.0f} s: it restarts once everything is copied{hint}, and until"
+        " then the copy goes on without us"
+    )
 
 
 def size(number: float) -> str:

@@ -32,6 +32,7 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Sequenc
 
 from ..binlog import archive
 from ..binlog.rows_json import ROW
+from ..errors import HaError
 from ..server.session import Session, StatementFailed, identifier
 from . import compare_plan as plan
 from .compare_plan import Layout, Lookup, Named, Settling, Unfit
@@ -222,6 +223,11 @@ class _Comparing:
             self._lack(str(error))
         except StatementFailed as error:
             self._lack(f"a server did not answer: {error.code} {error.errno or ''}".rstrip())
+        except HaError as error:
+            if error.code == "rows_unreadable":
+                raise
+            # An archive of before there were decoded rows is decoded now, and could not be to its end.
+            self._lack(f"rows behind one that could not be decoded: {error.code}")
         return self._result()
 
     def _result(self) -> Comparison:
@@ -396,13 +402,7 @@ class _Comparing:
             self._tell(table, wanted, settling.different)
 
     def _tell(self, table: _Table, wanted: Sequence[Lookup], different: Mapping[str, plan.Open]) -> None:
-        named = table.named
-        there: dict[str, dict[str, Any]] = {}
-        here: dict[str, dict[str, Any]] = {}
-        if table.layout.key and len(self._differences) < MOST_LISTED:
-            sql, values = plan.details_query(named.schema, named.table, table.layout, wanted, reveal=self._reveal)
-            there = {str(row["identity"]): row for row in self._query(self._primary, sql, values)}
-            here = {str(row["identity"]): row for row in self._query(self._returning, sql, values)}
+        there, here = self._details(table, wanted)
         for identity, each in different.items():
             if not table.layout.key:
                 what = "count"
@@ -412,9 +412,7 @@ class _Comparing:
                 what = "row"
             theirs, ours = there.get(identity, {}), here.get(identity, {})
             places = [
-                place
-                for place in range(len(table.layout.columns))
-                if (theirs or ours) and theirs.get(f"d{place}") != ours.get(f"d{place}")
+                place for place in range(len(table.layout.columns)) if theirs.get(f"d{place}") != ours.get(f"d{place}")
             ]
             names = [table.layout.columns[place].name for place in places]
             shown = {
@@ -422,9 +420,26 @@ class _Comparing:
                 for name, place in zip(names, places)
                 if self._reveal
             }
-            self._differ(
-                Difference(named.schema, named.table, what, identity[:32], tuple(names) if what == "row" else (), shown)
+            columns = tuple(names) if what == "row" else ()
+            self._differ(Difference(table.named.schema, table.named.table, what, identity[:32], columns, shown))
+
+    def _details(
+        self, table: _Table, wanted: Sequence[Lookup]
+    ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+        """The columns of these rows on the primary and on the returning server; a difference counts without them."""
+        if not table.layout.key or len(self._differences) >= MOST_LISTED:
+            return {}, {}
+        sql, values = plan.details_query(
+            table.named.schema, table.named.table, table.layout, wanted, reveal=self._reveal
+        )
+        try:
+            there, here = (
+                {str(row["identity"]): row for row in self._query(session, sql, values)}
+                for session in (self._primary, self._returning)
             )
+        except (StatementFailed, _Stopped):
+            return {}, {}
+        return there, here
 
     # Statements
 

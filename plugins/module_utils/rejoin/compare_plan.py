@@ -400,7 +400,7 @@ def objects_of(statement: Mapping[str, Any]) -> tuple[Named, ...]:
     """
     tokens = [token for token in _TOKEN.findall(str(statement["text"])) if not token.startswith(_SKIPPED)]
     words = [token.upper() for token in tokens]
-    verb = str(statement["verb"]) or " ".join(words[:2])
+    verb = str(statement["verb"]) or " ".join(word for word in words[:2] if word.isalpha())
     reader = _Reader(tokens, words, str(statement["schema"]))
     kind = next((word for word in words[1:_KIND_WITHIN] if word in _KINDS), "")
     found: tuple[Named, ...] = ()

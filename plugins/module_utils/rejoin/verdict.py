@@ -64,6 +64,8 @@ def judge(own_uuid: str, heard: Observation, *, waited: float, patience: Patienc
     """
     term = heard.term
     states = heard.states
+    if not heard.answers:
+        return StillPrimary(None)  # it has no peers
     if term is not None and term.primary_uuid != own_uuid:
         primary = heard.by_uuid(term.primary_uuid)
         if primary is not None and primary.term == term:

@@ -173,6 +173,7 @@ def test_data_are_refused_unless_named_and_all_reasons_come_at_once(seeded: Seed
 
 def test_a_registered_acknowledger_and_the_primary_are_never_wiped(seeded: Seeded) -> None:
     seeded.s3.sql("STOP REPLICA")
+    seeded.s1.sql("INSERT INTO app.t (v) VALUES ('s3 lacks this')")
     try:
         refused, _printed = seeded.clone(recipient="s3", expendable=["s3"], fails=True)
         assert "member_registered" in [r["code"] for r in refused["evidence"]["reasons"]]
@@ -276,7 +277,8 @@ def test_a_directory_is_made_once_and_starts_as_what_its_record_says(seeded: See
 
     planned, _printed = run(check=True)
     assert planned["changed"] and planned["plan"]
-    elsewhere, _printed = run_module("mysql_clone", given, fails=True)
+    here = {**given, "ca_cert": str(seeded.cluster.farm.files / "ca.pem")}
+    elsewhere, _printed = run_module("mysql_clone", here, fails=True)
     assert "not_on_donors_host" in [r["code"] for r in elsewhere["evidence"]["reasons"]]
     done, _printed = run()
     record = done["record"]

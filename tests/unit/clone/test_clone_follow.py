@@ -97,7 +97,8 @@ def ended(error: StatementFailed | None) -> Statement:
 
 
 def test_it_is_followed_through_the_restart(monkeypatch: pytest.MonkeyPatch) -> None:
-    story = Story(monkeypatch, EARLIER, COPYING, COPYING, LOST, AWAY, AWAY, DONE)
+    going_down = StatementFailed("sql_error", "Server shutdown in progress", errno=1053)
+    story = Story(monkeypatch, EARLIER, COPYING, COPYING, going_down, LOST, AWAY, AWAY, DONE)
     assert story.follow() is story.session
     assert any("copying files" in text for text in story.lines) and any("no answer" in text for text in story.lines)
 

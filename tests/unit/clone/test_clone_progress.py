@@ -85,7 +85,9 @@ def test_while_it_is_away_the_line_says_what_to_do() -> None:
     assert "start mysqld there now" in away_line("db4", "db2", True, 3, True)
     assert "start it now" not in away_line("db4", "db2", True, 3, False)
     assert "start it now" in away_line("db4", "db2", True, 30, False)
-    assert "the copy may go on" in away_line("db4", "db2", False, 3, False)
+    assert "start it now" not in away_line("db4", "db2", False, 3, False)
+    assert "start it now" in away_line("db4", "db2", False, 30, False)
+    assert "goes on without us" in away_line("db4", "db2", False, 3, False)
 
 
 def test_the_rate_is_of_the_last_seconds() -> None:

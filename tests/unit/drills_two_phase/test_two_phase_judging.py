@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,15 @@ import pymysql
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.settings import SETTINGS
 
+from drills.errors import DrillError
 from drills.two_phase import aims, clients, load, recovery, report
+from drills.two_phase import run as two_phase
 from drills.two_phase.binlog import Scan
 from drills.two_phase.clients import Fate, beyond
 from drills.two_phase.contents import Contents, Table, differences
 from drills.two_phase.run import BROKEN, instants, released
 from drills.two_phase.server import PLACE, REPLAY, SUBJECT, configuration
+from lab.errors import LabError
 
 TABLE = Table("CREATE TABLE t", 3, "abc")
 SERVER = Contents("u:1-5", {"t": TABLE})
@@ -258,3 +262,29 @@ def test_the_report_and_its_page_are_written_and_nothing_in_them_is_markup(tmp_p
     assert "&lt;b&gt;t&lt;/b&gt; differs" in page and "<b>t</b>" not in page
     assert "FAIL" in page and "while the log is written" in page
     assert (tmp_path / "report.json").read_text().startswith("{")
+
+
+@pytest.mark.parametrize("trouble", [LabError("mysqld did not start"), pymysql.err.OperationalError(2013, "lost")])
+def test_a_round_that_can_not_be_done_leaves_no_earlier_report_and_keeps_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    kept: list[Path] = []
+
+    class Rounds:
+        def __init__(self, *_arguments: Any) -> None: ...
+
+        def go(self, _instant: Any) -> dict[str, Any]:
+            raise trouble
+
+        def keep(self, directory: Path) -> None:
+            kept.append(directory)
+
+    monkeypatch.setattr(two_phase, "RESULTS", tmp_path)
+    monkeypatch.setattr(two_phase, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(two_phase, "Rounds", Rounds)
+    monkeypatch.setattr(two_phase, "_servers", lambda _hosts: contextlib.nullcontext((None, None)))
+    (tmp_path / "report.json").write_text('{"verdict": "pass"}')
+    hosts: Any = None
+    with pytest.raises(DrillError, match=r"round 1 \(.*, seed \d+\) could not be done: .*(start|lost)"):
+        two_phase.drill(hosts, instants(3, 1), 1)
+    assert kept == [tmp_path / "kept"] and not (tmp_path / "report.json").exists()

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog import archive
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.rejoin import compare as room
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.rejoin import compare_plan as plan
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.rejoin.compare import Comparison, Limits
@@ -275,6 +276,14 @@ def test_no_value_is_shown_unless_asked_for(pair: Pair) -> None:
     assert by_what["only_on_returning"]["v"] == {"primary": None, "returning": "canary"}
 
 
+@pytest.mark.parametrize("code", ["sql_error", "connection_lost"])
+def test_a_difference_counts_without_its_details(pair: Pair, code: str) -> None:
+    pair.returning.tables["t"][1] = "surplus"
+    pair.returning.fails["AS d0"] = StatementFailed(code, "canary", errno=3024)
+    found = pair.compare(TAIL)
+    assert found.verdict == room.DIFFERENT and [each.columns for each in found.differences] == [()]
+
+
 # A primary that goes on
 
 
@@ -345,6 +354,24 @@ def test_what_is_not_compared_is_not_called_equal(pair: Pair, told: dict[str, An
     assert found.verdict == room.UNKNOWN and why in found.why and "canary" not in found.why
     pair.returning.tables["t"][1] = "surplus"
     assert pair.compare([*TAIL, told]).verdict == room.DIFFERENT, "and hides no difference"
+
+
+@pytest.mark.parametrize("code", ["binlog_compressed", "rows_unreadable"])
+def test_rows_that_cannot_be_read_on(pair: Pair, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """Of an archive of format 1, which is decoded now; but bytes that are not those that were written are an error."""
+
+    def told(*_archive: Any) -> Iterator[dict[str, Any]]:
+        yield WRITTEN
+        raise HaError(code, "no more")
+
+    monkeypatch.setattr(archive, "objects", told)
+    if code == "rows_unreadable":
+        with pytest.raises(HaError, match=code):
+            pair.compare(TAIL)
+    else:
+        found = pair.compare(TAIL)
+        assert found.verdict == room.UNKNOWN and code in found.why
+    assert pair.primary.settings == SETTINGS
 
 
 def test_transactions_that_were_not_decoded(pair: Pair) -> None:

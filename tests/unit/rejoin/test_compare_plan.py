@@ -297,6 +297,11 @@ def test_the_reason_shows_no_value() -> None:
         plan.objects_of(logged("UPDATE t SET secret = 'canary'", "UPDATE T"))
 
 
+def test_the_reason_shows_no_literal_either() -> None:
+    with pytest.raises(Unfit, match=r"^what SET did is not compared$"):
+        plan.objects_of(logged("/* c */ SET 'canary' = 1", ""))
+
+
 def test_definitions_are_the_same_but_for_the_counter() -> None:
     assert plan.definition("CREATE TABLE `t` (...) ENGINE=InnoDB AUTO_INCREMENT=7 DEFAULT CHARSET=utf8mb4") == (
         "CREATE TABLE `t` (...) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"

@@ -93,6 +93,10 @@ def test_before_anything_is_promised_nothing_is_waited_for() -> None:
     assert asked(peer(2, None), peer(3, None), peer(4, None), waited=0.0) == StillPrimary(None)
 
 
+def test_a_server_without_peers_waits_for_nobody() -> None:
+    assert asked(waited=0.0) == StillPrimary(None)
+
+
 def test_every_set_that_is_enough_shows_every_promotion() -> None:
     """A completed promotion is on two peers at least: whichever one peer is silent, one of the two is heard."""
     for holders in ((2, 3), (2, 4)):

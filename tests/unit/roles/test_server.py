@@ -13,6 +13,7 @@ import yaml
 from ansible.plugins.filter.core import FilterModule
 from ansible.plugins.test.core import TestModule as CoreTests
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.ansible import MEMBERS_SPEC
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.rejoin import config
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server import local, settings
 
 ROLE = Path(__file__).resolve().parents[3] / "roles" / "server"
@@ -42,6 +43,14 @@ VALUES: dict[str, Any] = {
     "server_stop_budget": 15,
     "server_stop_timeout": 600,
     "__server_tls_directory": "/etc/lossless-mysql-ha/tls",
+}
+
+
+GATE: dict[str, Any] = {
+    "server_gate_patience": 30,
+    "server_gate_settle": 3,
+    "__server_rejoin_config": "/etc/lossless-mysql-ha/rejoin.json",
+    "__server_rejoin_unit": "lossless-mysql-ha-rejoin",
 }
 
 
@@ -209,6 +218,42 @@ def test_the_stop_is_guarded_and_bounded() -> None:
     assert stop.startswith("ExecStop=+") and "server.stop_guard" in stop and "--pid ${MAINPID}" in stop
     assert "TimeoutStopSec=600" in text
     assert "Restart" not in text, "the packaged automatic restart stays as it is"
+
+
+def test_the_gate_runs_before_each_start_and_prevents_none() -> None:
+    lines = render("lossless.conf.j2", **GATE).splitlines()
+    before = next(line for line in lines if line.startswith("ExecStartPre="))
+    assert before.startswith("ExecStartPre=-+") and "rejoin.gate --config /etc/lossless-mysql-ha/rejoin.json" in before
+    after = next(line for line in lines if line.startswith("ExecStartPost="))
+    assert after == "ExecStartPost=-+/usr/bin/env systemctl --no-block start lossless-mysql-ha-rejoin.service"
+
+
+def test_what_follows_a_start_is_tried_again_and_ends_with_the_server() -> None:
+    text = render("rejoin.service.j2", __server_unit="mysql", **GATE)
+    for line in ("BindsTo=mysql.service", "Restart=on-failure", "RestartPreventExitStatus=78", "Type=oneshot"):
+        assert line in text.splitlines()
+
+
+def test_the_gate_understands_its_file() -> None:
+    secrets = {f"server_{name}_password": f"{name} secret" for name in ("reconcile", "keeper", "replication")}
+    members = [{"name": f"db{n}", "host": f"10.0.0.{n}", "port": 33062, "replication_port": 3306} for n in (1, 2)]
+    text = render(
+        "rejoin.json.j2",
+        inventory_hostname="db1",
+        __server_members=members,
+        __server_binlog_index="/var/lib/mysql/binlog.index",
+        server_cluster="ledger",
+        server_reconcile_user="lossless_reconcile",
+        server_keeper_user="lossless_keeper",
+        server_replication_user_prefix="lossless_repl_",
+        server_archive_directory="/var/lib/lossless-mysql-ha/archive",
+        **secrets,
+        **GATE,
+    )
+    found = config.parse(text)
+    assert [member.name for member in found.peers] == ["db2"]
+    assert found.patience.whole == 30 and found.patience.settle == 3
+    assert (found.login.password, found.keeper.password) == ("reconcile secret", "keeper secret")
 
 
 def test_server_numbers_come_from_the_address_and_stay() -> None:
