@@ -14,8 +14,8 @@ export PYTHONPATH := $(CURDIR)
 export PATH := $(CURDIR)/build/venv/bin:$(PATH)
 
 # Drills without a playbook: python -m drills NAME. Those of the cluster need a deployed one.
-CLUSTER_DRILLS := rewind rewind_refused clone_rejoin
-OWN_DRILLS := two_phase_commit $(CLUSTER_DRILLS)
+OWN_DRILLS := two_phase_commit rewind rewind_refused clone_rejoin
+CLUSTER_DRILLS := $(filter-out two_phase_commit,$(OWN_DRILLS))
 
 VENV := build/venv/bin
 DRILL_ARGS = $(if $(SEED),--seed $(SEED)) $(if $(DRIVER),--driver $(DRIVER))

@@ -108,6 +108,7 @@ def _round(stage: Stage, case: Case, mutant: str) -> dict[str, Any]:
         judge.archived(surplus, stage.manifest(row.get("archive", "")), seen.asked),
     ]
     known = facts(stage, seen, row)
+    _let_go_of_locks(stage)
     checks += _cloned(stage, case, surplus, mutant)
     if mutant == ROW_CHANGED:
         change_a_row(stage)
@@ -124,6 +125,20 @@ def _told(stage: Stage, wanted: Sequence[Statements]) -> Waiting:
         told, errors = there.answers(60.0)
         stage.kill()
     return Waiting(len(wanted), told, 0, told, tuple(errors))
+
+
+def _let_go_of_locks(stage: Stage) -> None:
+    """What a person has to do (docs/rejoin.md): a prepared XA transaction holds its tables, and a clone drops them."""
+    with clients.cursor(stage.socket(stage.old.name)) as cursor:
+        cursor.execute("XA RECOVER CONVERT XID")
+        found = [str(row["data"]) for row in cursor.fetchall()]
+        if not found:
+            return
+        cursor.execute("SET GLOBAL super_read_only = OFF")
+        cursor.execute("SET SESSION sql_log_bin = 0")
+        for xid in found:
+            cursor.execute(f"XA ROLLBACK {xid}")
+        cursor.execute("SET GLOBAL super_read_only = ON")
 
 
 def _cloned(stage: Stage, case: Case, surplus: str, mutant: str) -> list[judge.Check]:

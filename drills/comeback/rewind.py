@@ -139,6 +139,9 @@ def _not_comparable(stage: Stage, seen: Waiting, before: Any, checks: list[judge
     stage.clone()
     again = compared(stage, before)
     checks += [judge.registered(stage.until_lossless()), judge.way(stage.row(), VERIFIED, cloned=True), *again]
+    # What it was rewound for is over with the clone, at every start from now on.
+    stage.restart()
+    checks += [judge.registered(stage.until_lossless()), judge.way(stage.row(), VERIFIED, cloned=True)]
     return {"checks": checks, "facts": known}
 
 

@@ -31,6 +31,7 @@ from drills.errors import DrillError
 from drills.recovery import LIBRARY
 from drills.two_phase import contents
 from drills.two_phase.contents import Contents
+from lab import faults
 from lab.config import CHECKOUT
 from lab.errors import LabError
 
@@ -198,6 +199,12 @@ class Stage:
         """mysqld is told to start; the gate is before it."""
         self.started = time.time()
         self.hosts.heal(self.old.name, KILLED)
+
+    def restart(self) -> None:
+        """As somebody who looks after it would; until what lets it follow has ended."""
+        self.hosts.run(self.old.name, "systemctl", "restart", faults.UNIT)
+        # It has been started already: this joins it, and returns when it has ended.
+        self.hosts.run(self.old.name, "systemctl", "start", AFTERWARDS, check=False)
 
     def gate_dies_at(self, point: str) -> int:
         """Run by hand, as the unit runs it; the exit status."""

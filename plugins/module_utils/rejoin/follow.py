@@ -44,7 +44,9 @@ STATEMENT_WITHIN = 10.0
 CONNECTED_WITHIN = 30.0
 CAUGHT_UP_WITHIN = 3600.0
 _CLONE_ENDS_BEFORE = 60.0
-"""Seconds before a start in which a clone that ended may be what led to it."""
+"""Seconds before a start in which a clone that ended may be what led to it, where the process can not be looked at."""
+_START_TICKS = 19
+"""The field ``starttime`` of /proc/PID/stat, counted from behind the command's name."""
 EXIT_AGAIN = 75
 """EX_TEMPFAIL of sysexits.h: the unit tries again."""
 
@@ -91,7 +93,7 @@ class Returning:
         if not any(member.server_uuid == state.server_uuid for member in found.term.members):
             self._say("this server is not in the term row: mysql_replication seeds and registers new members")
             return 0
-        if _just_cloned(self._session, state):
+        if _just_cloned(self._session, state, self._given.place.data_directory):
             self._say("this server was cloned a moment ago: whoever did that lets it follow")
             return 0
         # A failover may be about to freeze it, or a convergence to clone it: what was seen before its lock is taken may
@@ -143,8 +145,7 @@ class Returning:
 
     # --- without -----------------------------------------------------------------------------------------------------
     def _follow(self, state: ServerState, term: TermRow, primary: ServerState) -> Optional[record.Record]:
-        done = record.read(self._given.records)
-        pending = done if done is not None and done.pending and done.server_uuid == state.server_uuid else None
+        pending = self._pending(state)
         if pending is not None:
             self._tell(_row(pending, PENDING, "rewound; not compared yet"), term)
         acknowledge = _is_registered(state, term) and pending is None
@@ -152,6 +153,9 @@ class Returning:
             self._attach(state, primary, acknowledge=acknowledge)
         self._say(f"follows {primary.name}" + (", and acknowledges" if acknowledge else ""))
         return pending
+
+    def _pending(self, state: ServerState) -> Optional[record.Record]:
+        return still_pending(record.read(self._given.records), state.server_uuid, _cloned_at(self._session))
 
     def _attach(self, state: ServerState, primary: ServerState, *, acknowledge: bool) -> None:
         repoint.repoint(
@@ -226,14 +230,41 @@ def _lacking(own: GtidSet, there: GtidSet, primary_uuid: str) -> GtidSet:
     return lacking - lacking.of([primary_uuid])
 
 
-def _just_cloned(session: Session, state: ServerState) -> bool:
-    """Whether this start is the end of a clone."""
+def still_pending(done: Optional[record.Record], server_uuid: str, cloned_at: float) -> Optional[record.Record]:
+    """What a server was rewound for and not compared yet; nothing when all its data have been replaced since."""
+    if done is None or not done.pending or done.server_uuid != server_uuid:
+        return None
+    return done if done.at > cloned_at else None
+
+
+def _just_cloned(session: Session, state: ServerState, data_directory: str) -> bool:
+    """Whether this start is the end of a clone: that is written down after the restart. A later start is none, however
+    soon it comes."""
+    row = session.one("SELECT @@GLOBAL.pid_file AS path", within=STATEMENT_WITHIN)
+    began = _process_began(os.path.join(data_directory, str(row["path"])))
+    return _cloned_at(session) >= (state.clock - state.uptime - _CLONE_ENDS_BEFORE if began is None else began)
+
+
+def _process_began(pid_file: str) -> Optional[float]:
+    """When the process that wrote this file began, in seconds since the epoch; None when that can not be seen."""
+    try:
+        with open(pid_file, encoding="ascii") as stream:
+            pid = int(stream.read())
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stream:
+            ticks = int(stream.read().rpartition(")")[2].split()[_START_TICKS])
+    except (OSError, ValueError, IndexError):
+        return None
+    return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+
+
+def _cloned_at(session: Session) -> float:
+    """When this server last became a copy, in seconds since the epoch; 0: never."""
     row = session.one(
         "SELECT UNIX_TIMESTAMP(END_TIME) AS ended FROM performance_schema.clone_status"
         " WHERE STATE = 'Completed' AND DESTINATION = 'LOCAL INSTANCE'",
         within=STATEMENT_WITHIN,
     )
-    return bool(row) and float(row["ended"] or 0) >= state.clock - state.uptime - _CLONE_ENDS_BEFORE
+    return float(row["ended"] or 0) if row else 0.0
 
 
 def _executed(session: Session) -> GtidSet:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -193,6 +195,12 @@ def test_each_drill_has_cases_and_mutants(scenario: str) -> None:
     drill: Any = run.DRILLS[scenario]
     go: Callable[..., Any] = drill.go
     assert callable(go) and drill.cases and drill.mutants
+
+
+def test_make_knows_them() -> None:
+    makefile = (Path(__file__).resolve().parents[3] / "Makefile").read_text()
+    own = re.search(r"^OWN_DRILLS := (.+)$", makefile, re.MULTILINE)
+    assert own and set(own[1].split()) == {"two_phase_commit", *run.DRILLS}
 
 
 def test_every_point_of_the_rewind_is_a_case() -> None:

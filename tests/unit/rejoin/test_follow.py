@@ -107,6 +107,7 @@ def scene_(given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         follow, "read_state", lambda session, **_how: scene.own if session.name == "db1" else scene.there
     )
     monkeypatch.setattr(follow, "_just_cloned", lambda *_given: scene.just_cloned)
+    monkeypatch.setattr(follow, "_cloned_at", lambda *_given: 0.0)
     monkeypatch.setattr(
         follow, "_executed", lambda session: scene.own.executed if session.name == "db1" else scene.there.executed
     )
