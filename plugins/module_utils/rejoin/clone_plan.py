@@ -246,7 +246,7 @@ class _Look:
         if not found:
             yield self._nobody()
             return
-        best = list(found.values())[0]
+        best, *_others = found.values()
         yield from best
         if len(worse) > 1:
             yield _reason(
