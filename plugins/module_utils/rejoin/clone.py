@@ -378,7 +378,8 @@ class _Watch:
         self._away_since = self.started - earlier.away - gap if earlier.away else None
         self._dead_since = self.started - earlier.dead - gap if earlier.dead else None
         self._handed_over = earlier.handed_over
-        self.meter = Meter(earlier.data, self.started - earlier.still - gap) if earlier.data else Meter()
+        seen_at = self.started - gap
+        self.meter = Meter(earlier.data, seen_at, seen_at - earlier.still) if earlier.data else Meter()
 
     def so_far(self, now: float) -> Seen:
         """For whoever goes on."""

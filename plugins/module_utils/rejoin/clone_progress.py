@@ -139,11 +139,13 @@ def from_rows(status: Mapping[str, Any], stages: Sequence[Mapping[str, Any]]) ->
 class Meter:
     """Bytes a second, over the last ``_WINDOW`` seconds; and how long nothing has moved.
 
-    ``data``, ``moved_at``: what an earlier one has seen last.
+    ``data`` at ``seen_at``, ``moved_at``: what an earlier one has seen last.
     """
 
-    def __init__(self, data: int = -1, moved_at: Optional[float] = None) -> None:
+    def __init__(self, data: int = -1, seen_at: float = 0.0, moved_at: Optional[float] = None) -> None:
         self._samples: collections.deque[tuple[float, int]] = collections.deque()
+        if moved_at is not None:
+            self._samples.append((seen_at, data))
         self._moved_at = moved_at
         self._last: tuple[int, str] = (data, "")
 
