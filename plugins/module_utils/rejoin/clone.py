@@ -68,7 +68,7 @@ class Seen:
     """What has been seen of a clone so far, by all that followed it. Durations in seconds; ``at``: of the wall clock.
 
     ``lasted``: since it was first followed. ``away``: the recipient has given no answer for. ``dead``: no connection
-    works on it for. ``still``: nothing has moved for, at ``data`` bytes. ``measured``: what the rate is counted over, and
+    works on it for. ``still``: nothing has moved for, at ``data`` bytes. ``measured``: what the rate is counted over,
     ``measured_data``: from how many bytes on. ``handed_over``: everything is copied. ``unsupervised``: nothing restarts
     its mysqld.
     """
