@@ -97,6 +97,12 @@ class Cluster:
         return maintain(members, self.login, request, wish, MEANS, cluster="scratch", connect_timeout=1.0)
 
 
+@pytest.fixture(scope="session")
+def new_cluster() -> type[Cluster]:
+    """For fixtures that outlive a test."""
+    return Cluster
+
+
 @pytest.fixture
 def fresh(farm: scratch.Farm) -> Any:
     """``fresh(3)``: a cluster of that many empty servers."""

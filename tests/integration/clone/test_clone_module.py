@@ -50,10 +50,8 @@ class Seeded:
 
 
 @pytest.fixture(scope="module")
-def made(farm: scratch.Farm) -> Seeded:
-    from conftest import Cluster
-
-    cluster = Cluster(farm, farm.fresh(4))
+def made(farm: scratch.Farm, new_cluster: Any) -> Seeded:
+    cluster = new_cluster(farm, farm.fresh(4))
     cluster.converge(cluster.servers[:3])
     s1 = cluster.servers[0]
     s1.sql("CREATE DATABASE app", "CREATE TABLE app.t (id INT AUTO_INCREMENT PRIMARY KEY, v CHAR(64))")
