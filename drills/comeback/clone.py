@@ -64,7 +64,7 @@ def _disk_fills(stage: Stage, _donor: str) -> str:
 
 CASES: Mapping[str, Case] = {
     "started": Case("started past the gate: archived and cloned by one run of the playbook"),
-    "donor_dies": Case("the donor's mysqld dies at half of the clone", _donor_dies, ("clone_failed",)),
+    "donor_dies": Case("the donor's mysqld dies at half of the clone", _donor_dies, ("clone_failed", "lock_lost")),
     "disk_fills": Case("the recipient's disk fills at half of the clone", _disk_fills, ("clone_failed",)),
 }
 
