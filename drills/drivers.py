@@ -214,7 +214,8 @@ def read_answers(answers: Sequence[Mapping[str, Any]]) -> Done:
     said = tuple(_sentence(answer) for answer in answers)
     if reports:
         made = [report for report in reports if report.get("changed")]
-        return Done(FAIL_OVER, reports[-1], (), len(made), said)
+        # One that found the work of another done has a report, too, and no proof of its own.
+        return Done(FAIL_OVER, (made or reports)[-1], (), len(made), said)
     if errors:
         return Done(REFUSE, {}, _reasons(errors[-1]), 0, said)
     return Done(KILLED if answers else NOTHING, {}, (), 0, said)
@@ -343,7 +344,8 @@ class Manager:
         if other.outcome != FAIL_OVER:
             return self._watched(time.monotonic() + within, FAIL_OVER, list(other.said))
         own = self._watched(time.monotonic() + _SECOND_LOOK, NOTHING, [])
-        return Done(FAIL_OVER, other.report, (), other.promotions + own.promotions, other.said + own.said)
+        report = other.report if other.promotions or not own.report else own.report
+        return Done(FAIL_OVER, report, (), other.promotions + own.promotions, other.said + own.said)
 
     def _watched(self, ends: float, awaited: str, said: list[str]) -> Done:
         done = self._until(ends, awaited, said)

@@ -35,13 +35,13 @@ class ActionModule(ActionBase):
 
     def _followed(self, task_vars):
         arguments = dict(self._task.args)
-        arguments["_pause_after"] = self._every(arguments)
+        arguments["pause_after"] = self._every(arguments)
         result = self._execute_module(module_args=arguments, task_vars=task_vars)
         first, plan, warnings = result, list(result.get("plan", [])), list(result.get("warnings", []))
         while result.get("under_way") and not result.get("failed"):
             self._show(result, task_vars)
             result = self._execute_module(
-                module_args={**arguments, "_under_way": result["under_way"]}, task_vars=task_vars
+                module_args={**arguments, "under_way": result["under_way"]}, task_vars=task_vars
             )
             plan += result.get("plan", [])
             warnings += result.get("warnings", [])

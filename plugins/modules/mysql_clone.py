@@ -133,6 +133,16 @@ options:
         its mysqld, that is the time to start it by hand.
     type: float
     default: 300.0
+  pause_after:
+    description:
+      - Seconds after which the module returns while the copy goes on; V(0) for not before its end.
+      - It is between the action plugin and the module, and is set by the plugin.
+    type: float
+    default: 0.0
+  under_way:
+    description:
+      - What the module returned when it paused, to go on from there. Likewise set by the plugin.
+    type: dict
 extends_documentation_fragment:
   - lossless.mysql_ha.attributes
   - lossless.mysql_ha.login
@@ -299,15 +309,14 @@ SPEC = dict(
     stall_timeout={"type": "float", "default": 60.0},
     clone_timeout={"type": "float", "default": 86400.0},
     restart_timeout={"type": "float", "default": 300.0},
-    # Between the action plugin and the module: return after so many seconds, and go on from there.
-    _pause_after={"type": "float", "default": 0.0},
-    _under_way={"type": "dict"},
+    pause_after={"type": "float", "default": 0.0},
+    under_way={"type": "dict"},
 )
 
 
 def work(params, check_mode, warn):
     """One clone; see ``replication/seed.py`` and ``clone/directory.py``."""
-    begun = Begun.of(params["_under_way"]) if params["_under_way"] else None
+    begun = Begun.of(params["under_way"]) if params["under_way"] else None
     throttle = Throttle(params["data_bandwidth"], params["network_bandwidth"], params["threads"])
     if params["directory"]:
         return _into_directory(params, throttle, begun, check_mode)
@@ -331,7 +340,7 @@ def work(params, check_mode, warn):
             replicate=params["replicate"],
             throttle=throttle,
             free=params["free_bytes"],
-            pause_after=params["_pause_after"],
+            pause_after=params["pause_after"],
             under_way=begun,
         ),
         Wish(
@@ -366,7 +375,7 @@ def _into_directory(params, throttle, begun, check_mode):
             throttle,
             within=params["statement_timeout"],
             clone_within=params["clone_timeout"],
-            pause_after=params["_pause_after"],
+            pause_after=params["pause_after"],
             under_way=begun,
         ),
         check_only=check_mode,

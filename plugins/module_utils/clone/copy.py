@@ -68,8 +68,9 @@ class Seen:
     """What has been seen of a clone so far, by all that followed it. Durations in seconds; ``at``: of the wall clock.
 
     ``lasted``: since it was first followed. ``away``: the recipient has given no answer for. ``dead``: no connection
-    works on it for. ``still``: nothing has moved for, at ``data`` bytes. ``handed_over``: everything is copied.
-    ``unsupervised``: nothing restarts its mysqld.
+    works on it for. ``still``: nothing has moved for, at ``data`` bytes. ``measured``: what the rate is counted over,
+    ``measured_data``: from how many bytes on. ``handed_over``: everything is copied. ``unsupervised``: nothing restarts
+    its mysqld.
     """
 
     at: float = 0.0
@@ -78,6 +79,8 @@ class Seen:
     dead: float = 0.0
     still: float = 0.0
     data: int = 0
+    measured: float = 0.0
+    measured_data: int = 0
     handed_over: bool = False
     unsupervised: bool = False
 
@@ -378,16 +381,21 @@ class _Watch:
         self._away_since = self.started - earlier.away - gap if earlier.away else None
         self._dead_since = self.started - earlier.dead - gap if earlier.dead else None
         self._handed_over = earlier.handed_over
-        self.meter = Meter(earlier.data, self.started - earlier.still - gap) if earlier.data else Meter()
+        at = self.started - gap
+        samples = ((at - earlier.measured, earlier.measured_data), (at, earlier.data))
+        self.meter = Meter(samples, at - earlier.still) if earlier.data else Meter()
 
     def so_far(self, now: float) -> Seen:
         """For whoever goes on."""
+        oldest = self.meter.oldest or (now, 0)
         return Seen(
             at=time.time(),
             lasted=now - self._first,
             away=now - self._away_since if self._away_since is not None else 0.0,
             dead=now - self._dead_since if self._dead_since is not None else 0.0,
             still=self.meter.still_for(now),
+            measured=now - oldest[0],
+            measured_data=oldest[1],
             data=self.seen.data or self.begun.seen.data,
             handed_over=self.handed_over,
             unsupervised=self.unsupervised,

@@ -246,7 +246,8 @@ class _Look:
         if not found:
             yield self._nobody()
             return
-        yield from next(iter(found.values()))
+        best, *_others = found.values()
+        yield from best
         if len(worse) > 1:
             yield _reason(
                 "clone_not_possible",

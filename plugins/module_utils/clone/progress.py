@@ -139,13 +139,13 @@ def from_rows(status: Mapping[str, Any], stages: Sequence[Mapping[str, Any]]) ->
 class Meter:
     """Bytes a second, over the last ``_WINDOW`` seconds; and how long nothing has moved.
 
-    ``data``, ``moved_at``: what an earlier one has seen last.
+    ``samples``: (moment, bytes) that an earlier one has taken, the first and the last; ``moved_at``: as it has seen it.
     """
 
-    def __init__(self, data: int = -1, moved_at: Optional[float] = None) -> None:
-        self._samples: collections.deque[tuple[float, int]] = collections.deque()
+    def __init__(self, samples: Sequence[tuple[float, int]] = (), moved_at: Optional[float] = None) -> None:
+        self._samples: collections.deque[tuple[float, int]] = collections.deque(samples)
         self._moved_at = moved_at
-        self._last: tuple[int, str] = (data, "")
+        self._last: tuple[int, str] = (samples[-1][1] if samples else -1, "")
 
     def take(self, now: float, progress: Progress) -> None:
         data, stage = self._last
@@ -157,6 +157,11 @@ class Meter:
         self._samples.append((now, progress.data))
         while len(self._samples) > 2 and now - self._samples[1][0] >= _WINDOW:
             self._samples.popleft()
+
+    @property
+    def oldest(self) -> Optional[tuple[float, int]]:
+        """The moment from which the rate is counted, and how many bytes there were."""
+        return self._samples[0] if self._samples else None
 
     @property
     def rate(self) -> float:

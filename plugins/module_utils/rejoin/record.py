@@ -19,12 +19,12 @@ from ..errors import HaError
 NAME = "rejoin.json"
 DIRECTORY = "/var/lib/lossless-mysql-ha/rejoin"
 
-CUTTING, VERIFIED, DIFFERENT = "cutting", "verified", "different"
+CUTTING = "cutting"
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """``state``: ``cutting`` (begun; whether it was cut, the log shows), ``verified`` or ``different``.
+    """``state``: ``cutting`` (begun; whether it was cut, the log shows), or how it ended (``server/state.Rejoin``).
 
     :param gtids: the surplus. ``archive``: where its events are. ``kept``: the bytes that were cut off, as they stood.
     :param sha256: of ``kept``.

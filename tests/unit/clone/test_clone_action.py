@@ -39,8 +39,8 @@ def test_it_is_called_until_it_has_finished_and_says_how_far_it_is(monkeypatch: 
     task = Task(monkeypatch, FIRST, GOES_ON, LAST, recipient="db4", progress_every=2)
     result = task.run()
     assert task.shown == [f"clone: [control1]: {LINE}"] * 2
-    assert [given.get("_under_way") for given in task.given] == [None, {"donor": "db2"}, {"donor": "db2"}]
-    assert all(given["_pause_after"] == 2.0 and given["recipient"] == "db4" for given in task.given)
+    assert [given.get("under_way") for given in task.given] == [None, {"donor": "db2"}, {"donor": "db2"}]
+    assert all(given["pause_after"] == 2.0 and given["recipient"] == "db4" for given in task.given)
     assert result["plan"] == ["clone db4 from db2", "db4 follows db1"] and result["finished"]
     assert result["diff"] == FIRST["diff"] and result["warnings"] == ["w"]
 
@@ -63,4 +63,4 @@ def test_a_failure_on_the_way_is_the_result(monkeypatch: pytest.MonkeyPatch) -> 
 def test_without_a_number_the_module_decides(monkeypatch: pytest.MonkeyPatch, given: Any, seconds: float) -> None:
     task = Task(monkeypatch, LAST, **given)
     task.run()
-    assert task.given[0]["_pause_after"] == seconds
+    assert task.given[0]["pause_after"] == seconds

@@ -211,6 +211,15 @@ def test_no_time_limit_begins_anew_with_each_process(monkeypatch: pytest.MonkeyP
         assert caught.value.code == code and after <= story.now < after + 12, (code, story.now)
 
 
+def test_the_rate_counts_over_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes come in bursts: within one call of a second nothing may move."""
+    at = [dataclasses.replace(COPYING, stages=(Stage("FILE COPY", "In Progress", 900, n * 100),)) for n in range(1, 9)]
+    story = Story(monkeypatch, *[seen for seen in at for _look in range(6)], DONE)
+    in_turns(story, 1.0)
+    with_rate = [text for text in story.lines if "/s, about" in text]
+    assert len(with_rate) > len(story.lines) // 2, story.lines
+
+
 def test_what_stands_still_is_said_over_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage("FILE COPY", "In Progress", 100, 50)
     story = Story(monkeypatch, *[dataclasses.replace(COPYING, stages=(stage,))] * 100, DONE)

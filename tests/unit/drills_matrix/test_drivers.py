@@ -29,7 +29,9 @@ def test_two_that_promoted_are_counted_as_two() -> None:
 
 
 def test_one_that_found_it_done_has_promoted_nobody() -> None:
-    assert read_answers([promoted(), promoted(changed=False)]).promotions == 1
+    done = read_answers([promoted(), promoted(changed=False)])
+    assert done.promotions == 1
+    assert done.report["changed"], "it has no proof of its own: the one that did it has"
 
 
 def test_a_refusal_brings_all_its_reasons() -> None:

@@ -193,6 +193,15 @@ def test_of_two_actors_one_promotes(hosts: Hosts) -> None:
     assert acted(hosts, FAIL_OVER, Act(actors=2), beside=first).promotions == 2, "which is one too many"
 
 
+def test_of_two_actors_the_report_is_of_the_one_that_promoted(hosts: Hosts) -> None:
+    late = Beside()
+    late.done = Done(FAIL_OVER, {"new_primary": "db3", "changed": False}, (), 0, ("nothing left to do",))
+    hosts.histories = [[], [recovery(1, "promoted")]]
+    done = acted(hosts, FAIL_OVER, Act(actors=2), beside=late)
+    assert done.promotions == 1
+    assert done.report.get("new_primary") != "db3"
+
+
 def test_what_an_earlier_run_left_is_acknowledged(hosts: Hosts) -> None:
     hosts.histories = [[recovery(2, "running"), recovery(1, "promoted")]]
     driver(hosts).ready(Act())

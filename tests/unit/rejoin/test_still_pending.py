@@ -12,6 +12,7 @@ from typing import Optional
 
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.rejoin import follow, record
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import VERIFIED
 
 OWN, OTHER = "3e11fa47-71ca-11e1-9e33-c80aa9429562", "4f22fa47-71ca-11e1-9e33-c80aa9429562"
 DONE = record.Record(record.CUTTING, OWN, OTHER, 4, f"{OWN}:5", "/b/binlog.1", 4, 9, "/a", "/k", "00", 1000.0)
@@ -23,7 +24,7 @@ DONE = record.Record(record.CUTTING, OWN, OTHER, 4, f"{OWN}:5", "/b/binlog.1", 4
         (DONE, 0.0, True),
         (DONE, 999.0, True),
         (DONE, 1001.0, False),
-        (dataclasses.replace(DONE, state=record.VERIFIED), 0.0, False),
+        (dataclasses.replace(DONE, state=VERIFIED), 0.0, False),
         (dataclasses.replace(DONE, server_uuid=OTHER), 0.0, False),
         (None, 0.0, False),
     ],
