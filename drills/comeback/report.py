@@ -69,7 +69,10 @@ def _over_all(rounds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             continue
         wrong = [(case, each) for case, each in of if each["holds"] is not True]
         holds = True if not wrong else False if any(each["holds"] is False for _case, each in wrong) else None
-        said = "; ".join(f"{case}: {each['said']}" for case, each in wrong) or f"in {len(of)} of {len(of)} rounds"
+        said = (
+            "; ".join(f"{case}: {each['said']}" for case, each in wrong)
+            or f"in {len({case for case, _each in of})} rounds"
+        )
         found.append({"name": name, "title": title, "holds": holds, "said": said})
     return found
 

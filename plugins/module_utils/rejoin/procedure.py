@@ -238,7 +238,14 @@ class Rejoin:
         own = next((m for m in knows.term.members if m.name == self._request.name), None)
         operation = member.REPOINT if own is not None and own.out else member.BRING_BACK
         decide = functools.partial(member.next_step, member.Request(operation, self._request.name))
-        return self._result(self._converge(knows, decide, frozenset()), "none", knows, EMPTY, "", ())
+        try:
+            return self._result(self._converge(knows, decide, frozenset()), "none", knows, EMPTY, "", ())
+        except HaError as error:
+            reasons = error.evidence.get("reasons") or [{"code": error.code}]
+            if all(reason["code"] != "member_is_empty" for reason in reasons):
+                raise
+        # A clone of it broke off: there is nothing left that could be lost.
+        return self._result(self._converge(knows, None, frozenset()), CLONE, knows, EMPTY, "", ())
 
     def _converge(self, knows: Successor, decide: Optional[Decide], expendable: frozenset[str]) -> Report:
         """A clone needs all of convergence: it takes the server out of the row first, and chooses the donor."""
