@@ -118,5 +118,9 @@ bench-load: managed ## full load on all cores without a false failover: MINUTES=
 	$(VENV)/python -m benchmarks.false_failover $(if $(MINUTES),--minutes $(MINUTES))
 
 .PHONY: test
-test: lab-up ## all but the long suites (drills, molecule, bench); ends with pytest's summary
-	$(PYTEST) tests/gates tests/unit tests/lab tests/integration tests/system $(PYTEST_ARGS)
+test: lab-up ## all but the long suites (test-long, drills, molecule, bench); ends with pytest's summary
+	$(PYTEST) -m "not long" tests/gates tests/unit tests/lab tests/integration tests/system $(PYTEST_ARGS)
+
+.PHONY: test-long
+test-long: deployed ## what takes minutes each: clones that break off, and the drills of the way back with their mutants
+	$(PYTEST) -m long tests/integration tests/system $(PYTEST_ARGS)

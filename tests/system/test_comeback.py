@@ -10,6 +10,8 @@ import pytest
 
 from . import playbooks
 
+pytestmark = pytest.mark.long
+
 BROKEN = {
     ("rewind", "one", "gate_absent"): {"way", "kept", "archived", "registered", "gtids", "equal"},
     ("rewind", "one", "row_changed"): {"equal"},

@@ -13,6 +13,8 @@ from drills.two_phase.server import PLACE
 
 from . import playbooks
 
+pytestmark = pytest.mark.long
+
 
 def drilled(*arguments: str) -> tuple[int, dict[str, Any]]:
     """How it ended, and its report; nothing of it is left on the host."""
