@@ -246,8 +246,12 @@ def archive(request: Request, *, apply: bool, now: float, host: str) -> Archived
     _check_space(request.directory, result)
     if apply:
         with _locked(request.directory):
-            if os.path.lexists(target):
-                raise _exists(target, "another run made it meanwhile")
+            meanwhile = _existing(target)
+            if meanwhile is not None:
+                # Another run was faster: its archive is as good, if it is of the same.
+                _kept_or_error(request, target, meanwhile, uuid)
+                text = _text(target, meanwhile)
+                return Archived(False, target, _values(target, meanwhile), text, text)
             manifest = _write(target, manifest, result)
     return Archived(True, target, _values(target, manifest), "", _text(target, manifest))
 

@@ -337,6 +337,22 @@ def test_a_run_that_is_killed_anywhere_and_run_again_converges(
     raise AssertionError
 
 
+def test_of_two_that_archive_the_same_the_slower_one_finds_it_done(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = room._check_space
+
+    def faster(directory: str, result: Any) -> None:
+        monkeypatch.setattr(room, "_check_space", check)
+        assert run(request_).changed
+        check(directory, result)
+
+    monkeypatch.setattr(room, "_check_space", faster)
+    found = run(request_)
+    assert not found.changed
+    assert found.path == run(request_).path
+
+
 def test_two_at_once(request_: Request) -> None:
     os.mkdir(request_.directory, 0o700)
     with open(os.path.join(request_.directory, ".lock"), "w") as other:
