@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +22,8 @@ DESCRIPTION = (
 )
 TO_BE_CLONED = "to_be_cloned"
 _A_FEW = 20
-_HEARD = 3.0
-"""Seconds in which the testimony that semi-sync is off reaches the replicas."""
+_HEARD = 30.0
+"""Seconds in which the testimony that semi-sync is off has to reach the replicas."""
 _BY = "the drill rewind_refused"
 
 GIVEN_UP_AT_ONCE, ROW_CHANGED = "given_up_at_once", "row_changed"
@@ -118,13 +117,19 @@ def _round(stage: Stage, case: Case, mutant: str) -> dict[str, Any]:
 def _told(stage: Stage, wanted: Sequence[Statements]) -> Waiting:
     """Semi-sync is off, the replicas know, and then they are cut off; the primary says OK, and dies."""
     stage.hosts.inject(stage.old.name, "semi_sync_off")
-    time.sleep(_HEARD)
+    stage.until(lambda: _testified(stage), _HEARD, "the replicas hear that semi-sync is off")
     with stage.clients(wanted) as there:
         stage.cut()
         there.send()
         told, errors = there.answers(60.0)
         stage.kill()
     return Waiting(len(wanted), told, 0, told, tuple(errors))
+
+
+def _testified(stage: Stage) -> bool:
+    ask = f"SELECT source_active FROM lossless_ha.heartbeat WHERE server_uuid = '{stage.old.server_uuid}'"
+    replicas = [member.name for member in stage.cluster.access.members if member.name != stage.old.name]
+    return all(stage.hosts.run(name, "mysql", "-N", "-B", "-e", ask).strip() == "0" for name in replicas)
 
 
 def _let_go_of_locks(stage: Stage) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Callable, Mapping, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .clone.copy import CloneLogin
 from .errors import HaError
 from .server.session import Login
 from .server.state import Member
@@ -29,6 +30,11 @@ REPLICATION_SPEC: dict[str, Any] = {
     "replication_password": {"type": "str", "no_log": True},
     "replication_ca": {"type": "path", "default": "/etc/lossless-mysql-ha/tls/ca.pem"},
     "heartbeat_period": {"type": "float", "default": 0.5},
+}
+
+CLONE_SPEC: dict[str, Any] = {
+    "clone_user": {"type": "str", "default": "lossless_clone"},
+    "clone_password": {"type": "str", "no_log": True},
 }
 
 MEMBERS_SPEC: dict[str, Any] = {
@@ -70,6 +76,11 @@ def login(params: Mapping[str, Any]) -> Login:
         cert=params["client_cert"] or "",
         key=params["client_key"] or "",
     )
+
+
+def clone_login(params: Mapping[str, Any]) -> CloneLogin:
+    """The login of ``CLONE_SPEC`` at a donor, which is verified as a source is (``REPLICATION_SPEC``)."""
+    return CloneLogin(params["clone_user"], params["clone_password"] or "", params["replication_ca"] or "")
 
 
 def members(params: Mapping[str, Any]) -> tuple[Member, ...]:

@@ -93,15 +93,6 @@ options:
       - Seconds between two lines that say how far it is; V(0) for none.
     type: float
     default: 5.0
-  clone_user:
-    description:
-      - The account by which the recipient logs in at the donor.
-    type: str
-    default: lossless_clone
-  clone_password:
-    description:
-      - The password of O(clone_user).
-    type: str
   connect_retry:
     description:
       - Seconds after which the replica tries again to reach its source.
@@ -148,6 +139,7 @@ extends_documentation_fragment:
   - lossless.mysql_ha.login
   - lossless.mysql_ha.members
   - lossless.mysql_ha.replication
+  - lossless.mysql_ha.clone
 notes:
   - "Grants: those of the account C(lossless_admin); see M(lossless.mysql_ha.mysql_account)."
   - >-
@@ -280,7 +272,7 @@ next_step:
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils import ansible as glue
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.clone import directory as clone_directory
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.clone.copy import Begun, CloneLogin, Throttle
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.clone.copy import Begun, Throttle
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication import seed
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.procedure import Means
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.situation import Wish
@@ -290,6 +282,7 @@ SPEC = dict(
     glue.LOGIN_SPEC,
     **glue.MEMBERS_SPEC,
     **glue.REPLICATION_SPEC,
+    **glue.CLONE_SPEC,
     state={"type": "str", "choices": ["cloned"], "default": "cloned"},
     recipient={"type": "str"},
     directory={"type": "path"},
@@ -301,8 +294,6 @@ SPEC = dict(
     threads={"type": "int"},
     free_bytes={"type": "int"},
     progress_every={"type": "float", "default": 5.0},
-    clone_user={"type": "str", "default": "lossless_clone"},
-    clone_password={"type": "str", "no_log": True},
     connect_retry={"type": "int", "default": 1},
     statement_timeout={"type": "float", "default": 15.0},
     receiver_timeout={"type": "float", "default": 10.0},
@@ -323,7 +314,7 @@ def work(params, check_mode, warn):
     members = glue.members(params)
     means = Means(
         params["replication_password"] or "",
-        CloneLogin(params["clone_user"], params["clone_password"] or "", params["replication_ca"] or ""),
+        glue.clone_login(params),
         statement=params["statement_timeout"],
         connect=params["receiver_timeout"],
         stall=params["stall_timeout"],

@@ -65,15 +65,6 @@ options:
       - Where transactions are archived before they are undone; see M(lossless.mysql_ha.mysql_binlog_archive).
     type: path
     default: /var/lib/lossless-mysql-ha/archive
-  clone_user:
-    description:
-      - The account by which a recipient clones from its donor.
-    type: str
-    default: lossless_clone
-  clone_password:
-    description:
-      - The password of O(clone_user).
-    type: str
   patience:
     description:
       - Seconds to wait for the peers' answers.
@@ -109,6 +100,7 @@ extends_documentation_fragment:
   - lossless.mysql_ha.login
   - lossless.mysql_ha.members
   - lossless.mysql_ha.replication
+  - lossless.mysql_ha.clone
 notes:
   - "Grants: those of the account C(lossless_admin); see M(lossless.mysql_ha.mysql_account)."
   - In check mode it looks and decides, archives and cuts nothing, and returns what it would do.
@@ -215,7 +207,6 @@ import socket
 import time
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils import ansible as glue
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.clone.copy import CloneLogin
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.gtid import GtidSet
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.rejoin.procedure import WAYS, Rejoin, Request
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.rejoin.remains import Place
@@ -228,14 +219,13 @@ SPEC = dict(
     glue.LOGIN_SPEC,
     **glue.MEMBERS_SPEC,
     **glue.REPLICATION_SPEC,
+    **glue.CLONE_SPEC,
     name={"type": "str", "required": True},
     way={"type": "str", "choices": list(WAYS), "default": "auto"},
     given_up={"type": "str", "default": ""},
     datadir={"type": "path", "default": "/var/lib/mysql"},
     log_bin_index={"type": "path", "default": "/var/lib/mysql/binlog.index"},
     archive_directory={"type": "path", "default": "/var/lib/lossless-mysql-ha/archive"},
-    clone_user={"type": "str", "default": "lossless_clone"},
-    clone_password={"type": "str", "no_log": True},
     patience={"type": "float", "default": 30.0},
     statement_timeout={"type": "float", "default": 15.0},
     receiver_timeout={"type": "float", "default": 60.0},
@@ -268,7 +258,7 @@ def work(params, check_mode, warn):
         ),
         Means(
             params["replication_password"] or "",
-            CloneLogin(params["clone_user"], params["clone_password"] or "", ca),
+            glue.clone_login(params),
             statement=params["statement_timeout"],
             connect=params["receiver_timeout"],
             stall=params["stall_timeout"],

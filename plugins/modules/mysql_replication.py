@@ -64,15 +64,6 @@ options:
     type: list
     elements: str
     default: []
-  clone_user:
-    description:
-      - The account by which a recipient clones from its donor.
-    type: str
-    default: lossless_clone
-  clone_password:
-    description:
-      - The password of O(clone_user).
-    type: str
   connect_retry:
     description:
       - Seconds after which a replica tries again to reach its source.
@@ -109,6 +100,7 @@ extends_documentation_fragment:
   - lossless.mysql_ha.login
   - lossless.mysql_ha.members
   - lossless.mysql_ha.replication
+  - lossless.mysql_ha.clone
 notes:
   - "Grants: those of the account C(lossless_admin); see M(lossless.mysql_ha.mysql_account)."
   - In check mode it looks, decides, and returns the whole plan as it is expected to go.
@@ -214,7 +206,6 @@ next_step:
 """
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils import ansible as glue
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.clone.copy import CloneLogin
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.converge import converge, text
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.procedure import Means
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.situation import Wish
@@ -223,13 +214,12 @@ SPEC = dict(
     glue.LOGIN_SPEC,
     **glue.MEMBERS_SPEC,
     **glue.REPLICATION_SPEC,
+    **glue.CLONE_SPEC,
     primary={"type": "str", "default": ""},
     acknowledgements={"type": "int", "default": 1},
     acknowledgement={"type": "str", "choices": ["disk", "memory"], "default": "disk"},
     survive={"type": "list", "elements": "str", "choices": ["host", "zone", "city"], "default": ["host"]},
     expendable={"type": "list", "elements": "str", "default": []},
-    clone_user={"type": "str", "default": "lossless_clone"},
-    clone_password={"type": "str", "no_log": True},
     connect_retry={"type": "int", "default": 1},
     statement_timeout={"type": "float", "default": 15.0},
     receiver_timeout={"type": "float", "default": 10.0},
@@ -256,7 +246,7 @@ def work(params, check_mode, warn):
     )
     means = Means(
         params["replication_password"] or "",
-        CloneLogin(params["clone_user"], params["clone_password"] or "", params["replication_ca"] or ""),
+        glue.clone_login(params),
         statement=params["statement_timeout"],
         connect=params["receiver_timeout"],
         stall=params["stall_timeout"],

@@ -316,25 +316,10 @@ class BinlogFile:
         Its GTID event is whole, its checksum is right, and it says itself where it lies; bytes of a row that look like
         one do not. Only in a binary log, where the prelude has been read: in a relay log events name other places.
         """
-        base = offset
-        self._stream.seek(base)
-        buffer = b""
-        while True:
-            piece = self._read(_PIECE)
-            buffer += piece
-            for match in _HEADER_AFTER.finditer(buffer):
-                start = match.start() - 4
-                if start >= 0 and self._good_event_in(buffer, start, base + start):
-                    header = Header(*events._HEADER.unpack(buffer[start : start + HEADER_LENGTH]))
-                    end = base + start + header.length
-                    if header.kind in GTID_KINDS and header.end_log_pos == end & 0xFFFFFFFF:
-                        body = buffer[start + HEADER_LENGTH : start + header.length]
-                        return base + start, _decode_begin(Event(base + start, end, header, body, len(body))).gtid
-            if not piece:
-                return None
-            kept = min(len(buffer), _LARGEST_GTID_EVENT + HEADER_LENGTH)
-            base += len(buffer) - kept
-            buffer = buffer[-kept:]
+        for event in self._good_events_from(offset):
+            if event.kind in GTID_KINDS and event.header.end_log_pos == event.end & 0xFFFFFFFF:
+                return event.offset, _decode_begin(event).gtid
+        return None
 
     def transactions(self, wanted: Optional[GtidSet] = None, *, begin: int = 0) -> Iterator[Transaction]:
         """The file's transactions in order, incomplete ones too (``complete`` is False).
@@ -441,7 +426,11 @@ class BinlogFile:
 
     def _first_good_after(self, offset: int) -> Optional[int]:
         """Where, after a broken event, there is a whole GTID, ROTATE or STOP event: then this is no torn tail."""
-        base = offset + 1
+        return next((event.offset for event in self._good_events_from(offset + 1)), None)
+
+    def _good_events_from(self, offset: int) -> Iterator[Event]:
+        """Whole GTID, ROTATE and STOP events at ``offset`` or after it, wherever they lie; some of them twice."""
+        base = offset
         self._stream.seek(base)
         buffer = b""
         while True:
@@ -449,32 +438,34 @@ class BinlogFile:
             buffer += piece
             for match in _HEADER_AFTER.finditer(buffer):
                 start = match.start() - 4
-                if start >= 0 and self._good_event_in(buffer, start, base + start):
-                    return base + start
+                event = self._good_event_in(buffer, start, base + start) if start >= 0 else None
+                if event is not None:
+                    yield event
             if not piece:
-                return None
+                return
             kept = min(len(buffer), _LARGEST_GTID_EVENT + HEADER_LENGTH)
             base += len(buffer) - kept
             buffer = buffer[-kept:]
 
-    def _good_event_in(self, buffer: bytes, start: int, offset: int) -> bool:
+    def _good_event_in(self, buffer: bytes, start: int, offset: int) -> Optional[Event]:
         raw = buffer[start : start + HEADER_LENGTH]
         if len(raw) < HEADER_LENGTH:
-            return False
+            return None
         header = Header(*events._HEADER.unpack(raw))
-        event = buffer[start : start + header.length]
-        if not HEADER_LENGTH < header.length <= _LARGEST_GTID_EVENT or len(event) < header.length:
-            return False
+        whole = buffer[start : start + header.length]
+        if not HEADER_LENGTH < header.length <= _LARGEST_GTID_EVENT or len(whole) < header.length:
+            return None
         # If it is the file's description that is broken, checksums may be on or off.
         for trailer in (self._format.trailer,) if self._format else (CHECKSUM_LENGTH, 0):
             if trailer:
-                good = zlib.crc32(event[:-trailer]).to_bytes(trailer, "little") == event[-trailer:]
+                good = zlib.crc32(whole[:-trailer]).to_bytes(trailer, "little") == whole[-trailer:]
             else:
                 good = header.end_log_pos == (offset + header.length) & 0xFFFFFFFF
-            body = event[HEADER_LENGTH : len(event) - trailer]
-            if good and _is_sound(Event(offset, offset + header.length, header, body, len(body))):
-                return True
-        return False
+            body = whole[HEADER_LENGTH : len(whole) - trailer]
+            event = Event(offset, offset + header.length, header, body, len(body))
+            if good and _is_sound(event):
+                return event
+        return None
 
     def _feed(self, building: Building, event: Event) -> None:
         form = self._format

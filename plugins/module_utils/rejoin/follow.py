@@ -22,7 +22,6 @@ import sys
 import time
 from typing import Callable, Optional, Sequence
 
-from ..binlog import archive
 from ..errors import HaError
 from ..fault_points import reach
 from ..gtid import GtidSet
@@ -38,6 +37,8 @@ from . import config, peers, record
 from .compare import DIFFERENT as NOT_EQUAL
 from .compare import EQUAL, UNKNOWN, compare
 from .config import Config
+from .plan import surplus
+from .rewind import archive_surplus
 from .verdict import Replica, Unknown, Verdict
 
 STATEMENT_WITHIN = 10.0
@@ -64,13 +65,11 @@ class Returning:
         self._now = now
         self._host = host
         self._peers = Members(given.peers, given.login, connect_within=peers.LOOK_WITHIN)
-        self._keeper = Members(given.peers, given.keeper, connect_within=peers.LOOK_WITHIN)
         here = Login(given.root, unix_socket=given.socket)
         self._here = Members([Member(given.name, "localhost", 0)], here, connect_within=STATEMENT_WITHIN)
 
     def close(self) -> None:
         self._here.close()
-        self._keeper.close()
         self._peers.close()
 
     @property
@@ -118,10 +117,10 @@ class Returning:
         # What this server has is read before what the primary has, or what arrives in between would look like surplus.
         state = read_state(self._session, within=STATEMENT_WITHIN)
         primary = read_state(self._peers.session(found.primary.name), within=STATEMENT_WITHIN)
-        surplus = _lacking(state.executed, primary.executed, primary.server_uuid)
+        extra = surplus(state.executed, primary.executed, primary.server_uuid)
         gap = primary.purged - state.received
-        if surplus:
-            self._alone(state, found.term, surplus)
+        if extra:
+            self._alone(state, found.term, primary, extra)
         elif gap:
             self._say(f"{primary.name} has no more binary logs of {gap}: this server has to be cloned (mysql_rejoin)")
         else:
@@ -129,25 +128,18 @@ class Returning:
         return None
 
     # --- with surplus ------------------------------------------------------------------------------------------------
-    def _alone(self, state: ServerState, term: TermRow, surplus: GtidSet) -> None:
-        place = self._given.place
-        made = archive.archive(
-            archive.Request(
-                surplus, place.index, self._given.archives, self._given.cluster, data_directory=place.data_directory
-            ),
-            apply=True,
-            now=self._now(),
-            host=self._host,
-        )
-        self._say(f"this server has {surplus}, which the primary lacks: archived in {made.path}. It follows nobody")
+    def _alone(self, state: ServerState, term: TermRow, primary: ServerState, extra: GtidSet) -> None:
+        given = self._given
+        made = archive_surplus(extra, given.place, given.evidence(self._host), now=self._now())
+        self._say(f"this server has {extra}, which the primary lacks: archived in {made}. It follows nobody")
         why = "mysqld has committed it; run mysql_rejoin (playbook rejoin), which clones this server"
-        self._tell(Rejoin(state.server_uuid, term.term, TO_BE_CLONED, str(surplus), made.path, why), term)
+        self._tell(Rejoin(state.server_uuid, term.term, TO_BE_CLONED, str(extra), made, why), primary)
 
     # --- without -----------------------------------------------------------------------------------------------------
     def _follow(self, state: ServerState, term: TermRow, primary: ServerState) -> Optional[record.Record]:
         pending = self._pending(state)
         if pending is not None:
-            self._tell(_row(pending, PENDING, "rewound; not compared yet"), term)
+            self._tell(_row(pending, PENDING, "rewound; not compared yet"), primary)
         acknowledge = _is_registered(state, term) and pending is None
         if not _follows_already(state, primary.server_uuid, acknowledge):
             self._attach(state, primary, acknowledge=acknowledge)
@@ -173,36 +165,36 @@ class Returning:
     def _verify(self, pending: record.Record, found: Replica) -> bool:
         """Whether it could be judged. Without the lock: it may take its time, and nothing counts on this server yet."""
         reach("verify:before")
-        primary, term = found.primary, found.term
+        primary = found.primary
         there = self._peers.session(primary.name)
         repoint.wait_executed(self._session, _executed(there), within=CAUGHT_UP_WITHIN)
-        surplus = _lacking(_executed(self._session), _executed(there), primary.server_uuid)
-        if surplus:
-            verdict, why = DIFFERENT, f"it has {surplus}, which {primary.name} lacks"
+        extra = surplus(_executed(self._session), _executed(there), primary.server_uuid)
+        if extra:
+            verdict, why = DIFFERENT, f"it has {extra}, which {primary.name} lacks"
         else:
             compared = compare(pending.archive, self._session, there)
             verdict, why = _VERDICTS[compared.verdict], compared.why
         if verdict == PENDING:
             self._say(f"not known to be the same as {primary.name}: {why}; compared again later")
-            self._tell(_row(pending, PENDING, why), term)
+            self._tell(_row(pending, PENDING, why), primary)
             return False
         if verdict == DIFFERENT:
             repoint.stop_receiver(self._session, within=STATEMENT_WITHIN)
             self._say(f"NOT the same as {primary.name}: {why}. It follows nobody; clone it (mysql_rejoin)")
-        self._tell(_row(pending, verdict, why), term)
+        self._tell(_row(pending, verdict, why), primary)
         record.write(dataclasses.replace(pending, state=verdict, why=why), self._given.records)
         if verdict == VERIFIED:
             self._say(f"verified: {why}. {pending.gtids} are undone; their events are in {pending.archive}")
         return True
 
-    def _tell(self, row: Rejoin, term: TermRow) -> None:
+    def _tell(self, row: Rejoin, primary: ServerState) -> None:
         """The primary's table says it to everybody."""
-        name = next(m.name for m in self._given.peers if self._is_primary(m, term))
-        schema.write_rejoin(self._keeper.session(name), row, within=STATEMENT_WITHIN)
-
-    def _is_primary(self, member: Member, term: TermRow) -> bool:
-        own = next(m for m in term.members if m.server_uuid == term.primary_uuid)
-        return (member.host, member.port) == (own.host, own.port)
+        there = self._peers.member(primary.name)
+        session = Session.connect(there.name, there.host, there.port, self._given.keeper, within=peers.LOOK_WITHIN)
+        try:
+            schema.write_rejoin(session, row, within=STATEMENT_WITHIN)
+        finally:
+            session.close()
 
 
 def _follows_already(state: ServerState, primary_uuid: str, acknowledge: bool) -> bool:
@@ -222,12 +214,6 @@ def _is_registered(state: ServerState, term: TermRow) -> bool:
 
 def _row(done: record.Record, state: str, why: str) -> Rejoin:
     return Rejoin(done.server_uuid, done.term, state, done.gtids, done.archive, why)
-
-
-def _lacking(own: GtidSet, there: GtidSet, primary_uuid: str) -> GtidSet:
-    """What came from the primary, and it has not committed yet, is no surplus: a replica has it first."""
-    lacking = own - there
-    return lacking - lacking.of([primary_uuid])
 
 
 def still_pending(done: Optional[record.Record], server_uuid: str, cloned_at: float) -> Optional[record.Record]:

@@ -55,6 +55,7 @@ class Successor:
 
     :param executed: what it has.
     :param before: the last term row that named the returning server as primary; None when none did.
+    :param unproven: the first term row after that one whose promotion was not proven; None when all were.
     :param heartbeat: the returning server's last testimony that reached its successor.
     """
 
@@ -64,6 +65,7 @@ class Successor:
     executed: GtidSet
     before: Optional[TermRow] = None
     heartbeat: Optional[Heartbeat] = None
+    unproven: Optional[TermRow] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,33 +88,39 @@ class Rewind:
 Way = Union[Nothing, Rewind, Refusal]
 
 
+def surplus(held: GtidSet, executed: GtidSet, successor_uuid: str) -> GtidSet:
+    """What a server holds and its successor has not executed, but for what began on the successor: a replica may have
+    that before its source has committed it."""
+    lacking = held - executed
+    return lacking - lacking.of([successor_uuid])
+
+
 def surplus_of(remains: Remains, successor: Successor) -> GtidSet:
-    """What the stopped server has and its successor lacks. What came from the successor is on its way, not surplus."""
+    """The surplus of a stopped server, by its log."""
     tail = remains.tail
     held = tail.previous | union(each.gtid.as_set() for each in tail.transactions if each.gtid)
-    lacking = held - successor.executed
-    return lacking - lacking.of([successor.server_uuid])
+    return surplus(held, successor.executed, successor.server_uuid)
 
 
 def plan_rewind(remains: Remains, successor: Successor) -> Way:
     """``Nothing``, the cut, or every reason why it must not be made."""
-    surplus = surplus_of(remains, successor)
-    if not surplus:
+    extra = surplus_of(remains, successor)
+    if not extra:
         return Nothing()
-    cut = [each for each in remains.tail.transactions if _is_in(each, surplus)]
-    reasons = tuple(_reasons(remains, successor, surplus, cut))
+    cut = [each for each in remains.tail.transactions if _is_in(each, extra)]
+    reasons = tuple(_reasons(remains, successor, extra, cut))
     if reasons:
         return Refusal(reasons)
-    return Rewind(remains.tail.path, cut[0].start, surplus, tuple(cut), successor.server_uuid, successor.term.term)
+    return Rewind(remains.tail.path, cut[0].start, extra, tuple(cut), successor.server_uuid, successor.term.term)
 
 
 def _is_in(transaction: Transaction, gtids: GtidSet) -> bool:
     return transaction.gtid is None or transaction.gtid.as_set() <= gtids
 
 
-def _reasons(remains: Remains, successor: Successor, surplus: GtidSet, cut: list[Transaction]) -> Iterator[Reason]:
+def _reasons(remains: Remains, successor: Successor, extra: GtidSet, cut: list[Transaction]) -> Iterator[Reason]:
     yield from promised(successor)
-    yield from _where(remains, successor, surplus, cut)
+    yield from _where(remains, successor, extra, cut)
     yield from _what(cut)
     wrong = {name: value for name, value in remains.persisted.items() if DURABLE.get(name, value) != value}
     if wrong:
@@ -126,13 +134,17 @@ def _reasons(remains: Remains, successor: Successor, surplus: GtidSet, cut: list
 
 
 def promised(successor: Successor) -> Iterator[Reason]:
-    """Everything that leaves it open whether a client was told OK for what the successor lacks; nothing: nobody was."""
-    if successor.term.proof != PROVEN:
+    """Everything that leaves it open whether a client was told OK for what the successor lacks; nothing: nobody was.
+
+    Each promotion since counts: a proven one after an unproven one only proves that nothing more was lost.
+    """
+    row = successor.term if successor.term.proof != PROVEN else successor.unproven
+    if row is not None:
         yield Reason(
             "promotion_not_proven",
-            f"term {successor.term.term}, in which {successor.name} became primary, is {successor.term.proof}: clients"
-            " may have been told OK for what it lacks",
-            {"term": successor.term.term, "proof": successor.term.proof, "reason": successor.term.reason},
+            f"the promotion of term {row.term} was {row.proof}: clients may have been told OK for what"
+            f" {successor.name} lacks",
+            {"term": row.term, "proof": row.proof, "reason": row.reason},
             "Look at what was archived: it may be business that only this server has. Then clone it.",
         )
     before, beat = successor.before, successor.heartbeat
@@ -154,10 +166,10 @@ def promised(successor: Successor) -> Iterator[Reason]:
         )
 
 
-def _where(remains: Remains, successor: Successor, surplus: GtidSet, cut: list[Transaction]) -> Iterator[Reason]:
+def _where(remains: Remains, successor: Successor, extra: GtidSet, cut: list[Transaction]) -> Iterator[Reason]:
     """What says that all of the surplus, and nothing else, stands behind the cut."""
     tail = remains.tail
-    earlier = tail.previous & surplus
+    earlier = tail.previous & extra
     if earlier:
         yield Reason(
             "surplus_in_earlier_file",
@@ -165,7 +177,7 @@ def _where(remains: Remains, successor: Successor, surplus: GtidSet, cut: list[T
             {"gtids": str(earlier), "file": tail.path},
             "This server has to be cloned.",
         )
-    others = surplus - surplus.of([remains.server_uuid])
+    others = extra - extra.of([remains.server_uuid])
     if others:
         yield Reason(
             "surplus_of_another_origin",

@@ -30,7 +30,7 @@ from ..server.session import ConnectFailed, Login
 from ..server.state import REFUSED, Member, ServerState
 from ..topology.observe import Members
 from . import peers, remains, rewind
-from .plan import Nothing, Rewind, Successor, Way, plan_rewind, promised
+from .plan import Nothing, Rewind, Successor, Way, plan_rewind, promised, surplus
 from .remains import Place
 from .rewind import Evidence
 from .verdict import Patience, Replica, Unknown
@@ -138,7 +138,7 @@ class Rejoin:
             knows = peers.successor(
                 self._peers, dataclasses.replace(found, primary=primary), own, within=STATEMENT_WITHIN
             )
-            return self._running(state, knows)
+            return self._running(state, own, knows)
         finally:
             self._peers.close()
             self._pool.close()
@@ -146,7 +146,7 @@ class Rejoin:
     def _own_uuid(self) -> str:
         """By its data directory, which is there whether it runs or not.
 
-        :raises HaError: ``another_server``: what answers under its address lives elsewhere.
+        :raises HaError: ``server_unknown``.
         """
         own = archive.server_uuid(self._request.place.data_directory)
         if not own:
@@ -192,47 +192,33 @@ class Rejoin:
         return Result(True, START_NEEDED, REWIND, knows.name, way.surplus, archived, steps=steps)
 
     # --- mysqld runs -------------------------------------------------------------------------------------------------
-    def _running(self, state: ServerState, knows: Successor) -> Result:
-        if state.server_uuid != archive.server_uuid(self._request.place.data_directory):
+    def _running(self, state: ServerState, own: str, knows: Successor) -> Result:
+        if state.server_uuid != own:
             raise HaError(
                 "another_server",
                 f"{self._request.name} answers, and is not the server in {self._request.place.data_directory}",
                 evidence={"answers": state.server_uuid, "data_directory": self._request.place.data_directory},
                 next_step="Run this on the host of the server that returns.",
             )
-        lacking = state.executed - knows.executed
-        surplus = lacking - lacking.of([knows.server_uuid])
-        if not surplus:
+        extra = surplus(state.executed, knows.executed, knows.server_uuid)
+        if not extra:
             return self._back(knows)
         if self._request.way == REWIND:
             raise HaError(
                 "already_started",
-                f"{state.name} was started, and has committed {surplus}: that can not be rewound any more",
-                evidence={"member": state.name, "gtids": str(surplus)},
+                f"{state.name} was started, and has committed {extra}: that can not be rewound any more",
+                evidence={"member": state.name, "gtids": str(extra)},
                 next_step="Let it be cloned (way: auto).",
             )
         why = tuple(promised(knows))
-        archived = self._archive(surplus)
-        if why and not surplus <= self._request.given_up:
-            raise _may_be_acknowledged(state.name, surplus, archived, why)
-        report = self._converge(knows, None, frozenset({state.name}))
-        return self._result(report, CLONE, knows, surplus, archived, why, f"archive {surplus}")
-
-    def _archive(self, surplus: GtidSet) -> str:
-        request, place = self._request, self._request.place
-        made = archive.archive(
-            archive.Request(
-                surplus,
-                place.index,
-                request.evidence.archives,
-                request.evidence.cluster,
-                data_directory=place.data_directory,
-            ),
-            apply=not self._check_only,
-            now=self._now,
-            host=request.evidence.host,
+        request = self._request
+        archived = rewind.archive_surplus(
+            extra, request.place, request.evidence, now=self._now, apply=not self._check_only
         )
-        return made.path
+        if why and not extra <= request.given_up:
+            raise _may_be_acknowledged(state.name, extra, archived, why)
+        report = self._converge(knows, None, frozenset({state.name}))
+        return self._result(report, CLONE, knows, extra, archived, why, f"archive {extra}")
 
     def _back(self, knows: Successor) -> Result:
         own = next((m for m in knows.term.members if m.name == self._request.name), None)
@@ -269,23 +255,23 @@ class Rejoin:
         report: Report,
         way: str,
         knows: Successor,
-        surplus: GtidSet,
+        extra: GtidSet,
         archived: str,
         why: tuple[Reason, ...],
         *before: str,
     ) -> Result:
         steps = (*before, *(str(step["sentence"]) for step in report.steps))
-        return Result(report.changed, REJOINED, way, knows.name, surplus, archived, why, steps, report.warnings)
+        return Result(report.changed, REJOINED, way, knows.name, extra, archived, why, steps, report.warnings)
 
 
-def _may_be_acknowledged(name: str, surplus: GtidSet, archived: str, why: tuple[Reason, ...]) -> HaError:
+def _may_be_acknowledged(name: str, extra: GtidSet, archived: str, why: tuple[Reason, ...]) -> HaError:
     return HaError(
         "may_be_acknowledged",
-        f"refused: only {name} has {surplus}, and clients may have been told OK: "
+        f"refused: only {name} has {extra}, and clients may have been told OK: "
         + "; ".join(reason.message for reason in why),
         evidence={
             "member": name,
-            "gtids": str(surplus),
+            "gtids": str(extra),
             "archive": archived,
             "reasons": [reason.as_result() for reason in why],
         },

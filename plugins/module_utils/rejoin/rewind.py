@@ -19,6 +19,7 @@ from typing import BinaryIO, Callable, Iterator
 from .. import durable_file
 from ..binlog import archive
 from ..errors import HaError
+from ..gtid import GtidSet
 from . import record
 from .plan import Rewind
 from .remains import Place, last_file
@@ -60,14 +61,7 @@ def rewind(
     """
     with stopped(place.data_directory):
         reach("archive:before")
-        archived = archive.archive(
-            archive.Request(
-                way.surplus, place.index, evidence.archives, evidence.cluster, data_directory=place.data_directory
-            ),
-            apply=True,
-            now=now,
-            host=evidence.host,
-        )
+        archived = archive_surplus(way.surplus, place, evidence, now=now)
         reach("archive:after")
         size = os.path.getsize(way.path)
         name = f"{own_uuid}-{os.path.basename(way.path)}-{way.offset}.cut"
@@ -83,7 +77,7 @@ def rewind(
             file=way.path,
             offset=way.offset,
             size=size,
-            archive=archived.path,
+            archive=archived,
             kept=kept,
             sha256=digest,
             at=now,
@@ -93,6 +87,14 @@ def rewind(
         cut(way.path, way.offset, size)
         reach("cut:after")
         return made
+
+
+def archive_surplus(gtids: GtidSet, place: Place, evidence: Evidence, *, now: float, apply: bool = True) -> str:
+    """Archive what only this server has; returns the archive's directory. Errors as ``archive.archive``."""
+    request = archive.Request(
+        gtids, place.index, evidence.archives, evidence.cluster, data_directory=place.data_directory
+    )
+    return archive.archive(request, apply=apply, now=now, host=evidence.host).path
 
 
 @contextmanager

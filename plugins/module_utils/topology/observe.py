@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import threading
 import time
-from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar
+from typing import Any, Callable, Iterable, Mapping, Optional, Sequence, TypeVar
 
 from ..errors import HaError
 from ..server.read import read_state
@@ -92,6 +92,18 @@ class Members:
             evidence={"members": [m.name for m in self.members]},
             next_step="Name one of the members.",
         )
+
+    def add(self, members: Iterable[Member]) -> bool:
+        """Ask these from now on, too, but for those whose address is known. Whether there was one to add."""
+        known = {(m.host, m.port) for m in self.members}
+        names = {m.name for m in self.members}
+        fresh = [
+            m if m.name not in names else dataclasses.replace(m, name=f"{m.name} (registered)")
+            for m in members
+            if (m.host, m.port) not in known
+        ]
+        self.members += tuple(fresh)
+        return bool(fresh)
 
     def session(self, name: str) -> Session:
         """The connection to a member.

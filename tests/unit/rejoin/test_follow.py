@@ -123,7 +123,10 @@ def scene_(given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "write_rejoin",
         lambda session, row, **_how: scene.log.append((session.name, row.state, row.gtids)),
     )
-    monkeypatch.setattr(follow.archive, "archive", lambda *_given, **_how: SimpleNamespace(path="/archive/made"))
+    monkeypatch.setattr(follow, "archive_surplus", lambda *_given, **_how: "/archive/made")
+    monkeypatch.setattr(
+        follow.Session, "connect", lambda name, *_given, **_how: SimpleNamespace(name=name, close=lambda: None)
+    )
     loaded = config.parse(json.dumps(given))
     scene.returning = follow.Returning(loaded, scene.said.append, now=lambda: 1.0, host="db1")
     return scene

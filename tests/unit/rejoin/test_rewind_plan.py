@@ -27,6 +27,8 @@ from hypothesis import strategies as st
 
 BEFORE = term(3, 1)
 NOW_IN_FORCE = dataclasses.replace(term(3, 1, primary=2), term=2, revision=2)
+LATER = dataclasses.replace(NOW_IN_FORCE, term=3, revision=3)
+"""Proven itself, after a promotion that was not: what that one lost is lost."""
 HAS = gtids("1:1-100,2:1-5")
 
 
@@ -100,6 +102,13 @@ def test_atomic_ddl_is_only_prepared_too() -> None:
 
 REFUSED: list[tuple[str, Remains, Successor]] = [
     ("promotion_not_proven", remains(), successor(term=dataclasses.replace(NOW_IN_FORCE, proof="unproven"))),
+    (
+        "promotion_not_proven",
+        remains(),
+        successor(
+            unproven=dataclasses.replace(NOW_IN_FORCE, proof="unproven"), term=dataclasses.replace(LATER, term=3)
+        ),
+    ),
     ("semi_sync_unobserved", remains(), successor(heartbeat=None)),
     ("semi_sync_unobserved", remains(), successor(before=None)),
     ("semi_sync_degraded", remains(), successor(heartbeat=beat(BEFORE, no_tx=1))),
