@@ -17,6 +17,7 @@ from typing import Any
 import pymysql
 import pytest
 import scratch
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.clone.progress import STANDS_STILL
 from playing import run_module
 
 SLOW = {"data_bandwidth": 6, "progress_every": 1}
@@ -273,7 +274,8 @@ def test_a_server_that_nothing_supervises_is_waited_for(seeded: Seeded) -> None:
             and scratch.docker("inspect", "-f", "{{.State.Running}}", seeded.s4.container) == "true"
         ):
             time.sleep(0.3)
-        time.sleep(4)
+        # Nobody starts it before being told to.
+        time.sleep(STANDS_STILL + 2 * float(SLOW["progress_every"]))
         seeded.s4.start()
 
     with once_copying(seeded.s4, start_again):
