@@ -21,7 +21,7 @@ DESCRIPTION = (
 )
 COMMITS = 5000
 PROVEN = "proven"
-VERIFIED = "verified"
+VERIFIED, TO_BE_CLONED = "verified", "to_be_cloned"
 _VERIFY = "verify:before"
 _KILLED = 137
 _NOT_COMPARED = "is not compared"
@@ -129,7 +129,7 @@ def _not_comparable(stage: Stage, seen: Waiting, before: Any, checks: list[judge
     stage.until(lambda: _NOT_COMPARED in stage.row().get("detail", ""), DECIDED_WITHIN, "the table says why")
     row = stage.row()
     checks += [
-        judge.way(row, "pending"),
+        judge.way(row, TO_BE_CLONED),
         judge.archived(row.get("gtids", ""), stage.manifest(row.get("archive", "")), seen.asked),
         judge.kept(stage.kept(), ".cut"),
         judge.not_counted(stage.acknowledges()),

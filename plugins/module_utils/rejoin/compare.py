@@ -101,6 +101,7 @@ class Comparison:
     :param tables: tables that rows were looked for in.
     :param difference_count: all differences; ``differences`` lists at most ``MOST_LISTED``.
     :param not_compared: what could not be compared, and how often.
+    :param for_good: some of that can never be compared, however often it is tried.
     """
 
     verdict: str
@@ -112,6 +113,7 @@ class Comparison:
     difference_count: int
     differences: tuple[Difference, ...]
     not_compared: Mapping[str, int]
+    for_good: bool
     seconds: float
 
     @property
@@ -209,11 +211,12 @@ class _Comparing:
         self._differences: list[Difference] = []
         self._difference_count = 0
         self._not_compared: dict[str, int] = {}
+        self._for_good = False
         self._changes = self._statements = self._rows = self._found = 0
 
     def run(self, told: Iterable[Mapping[str, Any]], undecoded: int) -> Comparison:
         if undecoded:
-            self._lack("transactions whose rows could not be decoded", undecoded)
+            self._never("transactions whose rows could not be decoded", undecoded)
         try:
             with ExitStack() as stack:
                 for session in (self._primary, self._returning):
@@ -227,7 +230,7 @@ class _Comparing:
             if error.code == "rows_unreadable":
                 raise
             # An archive of before there were decoded rows is decoded now, and could not be to its end.
-            self._lack(f"rows behind one that could not be decoded: {error.code}")
+            self._never(f"rows behind one that could not be decoded: {error.code}")
         return self._result()
 
     def _result(self) -> Comparison:
@@ -242,6 +245,7 @@ class _Comparing:
             difference_count=self._difference_count,
             differences=tuple(self._differences),
             not_compared=dict(self._not_compared),
+            for_good=self._for_good,
             seconds=round(self._clock() - self._started, 3),
         )
 
@@ -322,7 +326,7 @@ class _Comparing:
     def _row(self, change: Mapping[str, Any]) -> None:
         named = Named(str(change["schema"]), str(change["table"]))
         if change.get("masked"):
-            self._lack(f"rows of {named.schema}.{named.table}, whose values are not archived")
+            self._never(f"rows of {named.schema}.{named.table}, whose values are not archived")
             return
         if named not in self._tables:
             self._tables[named] = self._table(named)
@@ -334,7 +338,7 @@ class _Comparing:
                 plan.fits(table.layout, lookup)
                 self._rows += table.want(lookup)
         except Unfit as error:
-            self._lack(f"{named.schema}.{named.table}: {error}")
+            self._never(f"{named.schema}.{named.table}: {error}")
         if len(table.pending) >= table.batch:
             self._flush(table)
         elif sum(len(each.pending) for each in self._tables.values() if each) >= MOST_PENDING:
@@ -450,7 +454,7 @@ class _Comparing:
                     self._definitions.add(named)
                     self._definition(named)
         except Unfit as error:
-            self._lack(str(error))
+            self._never(str(error))
 
     def _definition(self, named: Named) -> None:
         what = f"TABLE {identifier(named.schema)}.{identifier(named.table)}"
@@ -481,6 +485,10 @@ class _Comparing:
         return next(str(value) for name, value in row.items() if name.startswith("Create "))
 
     # Noting
+
+    def _never(self, why: str, count: int = 1) -> None:
+        self._for_good = True
+        self._lack(why, count)
 
     def _lack(self, why: str, count: int = 1) -> None:
         if why in self._not_compared or len(self._not_compared) < MOST_LISTED:

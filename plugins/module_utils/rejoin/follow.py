@@ -26,7 +26,6 @@ from ..errors import HaError
 from ..fault_points import reach
 from ..gtid import GtidSet
 from ..replication import repoint
-from ..server import schema
 from ..server.accounts import replication_user
 from ..server.read import read_state
 from ..server.session import Login, Session
@@ -34,6 +33,7 @@ from ..server.state import DIFFERENT, ON, PENDING, TO_BE_CLONED, VERIFIED, Membe
 from ..topology.locks import Locks
 from ..topology.observe import Members
 from . import config, peers, record
+from .announce import announce, row_of
 from .compare import DIFFERENT as NOT_EQUAL
 from .compare import EQUAL, UNKNOWN, compare
 from .config import Config
@@ -44,6 +44,8 @@ from .verdict import Replica, Unknown, Verdict
 STATEMENT_WITHIN = 10.0
 CONNECTED_WITHIN = 30.0
 CAUGHT_UP_WITHIN = 3600.0
+LOCKED_WITHIN = 5
+"""Short: whoever holds the lock may be waiting for this unit to look again."""
 _CLONE_ENDS_BEFORE = 60.0
 """Seconds before a start in which a clone that ended may be what led to it, where the process can not be looked at."""
 _START_TICKS = 19
@@ -95,10 +97,14 @@ class Returning:
         if _just_cloned(self._session, state, self._given.place.data_directory):
             self._say("this server was cloned a moment ago: whoever did that lets it follow")
             return 0
+        pending = self._pending(state)
+        if pending is not None and _follows_already(state, found.primary.server_uuid, False):
+            # A convergence has attached it, and holds the lock until it is verified.
+            return 0 if self._verify(pending, found) else EXIT_AGAIN
         # A failover may be about to freeze it, or a convergence to clone it: what was seen before its lock is taken may
         # not be true any more.
         locks = Locks(self._here, self._given.cluster, within=STATEMENT_WITHIN)
-        locks.take([self._given.name], 1, wait=int(CONNECTED_WITHIN))
+        locks.take([self._given.name], 1, wait=LOCKED_WITHIN)
         try:
             again = self._ask(state)
             if not isinstance(again, Replica) or again.term != found.term:
@@ -139,7 +145,7 @@ class Returning:
     def _follow(self, state: ServerState, term: TermRow, primary: ServerState) -> Optional[record.Record]:
         pending = self._pending(state)
         if pending is not None:
-            self._tell(_row(pending, PENDING, "rewound; not compared yet"), primary)
+            self._tell(row_of(pending, PENDING, "rewound; not compared yet"), primary)
         acknowledge = _is_registered(state, term) and pending is None
         if not _follows_already(state, primary.server_uuid, acknowledge):
             self._attach(state, primary, acknowledge=acknowledge)
@@ -174,14 +180,18 @@ class Returning:
         else:
             compared = compare(pending.archive, self._session, there)
             verdict, why = _VERDICTS[compared.verdict], compared.why
+            if verdict == PENDING and compared.for_good:
+                verdict = TO_BE_CLONED
         if verdict == PENDING:
             self._say(f"not known to be the same as {primary.name}: {why}; compared again later")
-            self._tell(_row(pending, PENDING, why), primary)
+            self._tell(row_of(pending, PENDING, why), primary)
             return False
         if verdict == DIFFERENT:
             repoint.stop_receiver(self._session, within=STATEMENT_WITHIN)
             self._say(f"NOT the same as {primary.name}: {why}. It follows nobody; clone it (mysql_rejoin)")
-        self._tell(_row(pending, verdict, why), primary)
+        if verdict == TO_BE_CLONED:
+            self._say(f"can not be compared with {primary.name}: {why}. It does not count; clone it (mysql_rejoin)")
+        self._tell(row_of(pending, verdict, why), primary)
         record.write(dataclasses.replace(pending, state=verdict, why=why), self._given.records)
         if verdict == VERIFIED:
             self._say(f"verified: {why}. {pending.gtids} are undone; their events are in {pending.archive}")
@@ -189,12 +199,7 @@ class Returning:
 
     def _tell(self, row: Rejoin, primary: ServerState) -> None:
         """The primary's table says it to everybody."""
-        there = self._peers.member(primary.name)
-        session = Session.connect(there.name, there.host, there.port, self._given.keeper, within=peers.LOOK_WITHIN)
-        try:
-            schema.write_rejoin(session, row, within=STATEMENT_WITHIN)
-        finally:
-            session.close()
+        announce(row, self._peers.member(primary.name), self._given.keeper, within=STATEMENT_WITHIN)
 
 
 def _follows_already(state: ServerState, primary_uuid: str, acknowledge: bool) -> bool:
@@ -210,10 +215,6 @@ def _follows_already(state: ServerState, primary_uuid: str, acknowledge: bool) -
 
 def _is_registered(state: ServerState, term: TermRow) -> bool:
     return any(m.server_uuid == state.server_uuid for m in term.acknowledgers)
-
-
-def _row(done: record.Record, state: str, why: str) -> Rejoin:
-    return Rejoin(done.server_uuid, done.term, state, done.gtids, done.archive, why)
 
 
 def still_pending(done: Optional[record.Record], server_uuid: str, cloned_at: float) -> Optional[record.Record]:

@@ -28,8 +28,10 @@ from ..binlog.archive import server_uuid
 from ..errors import HaError
 from ..fault_points import reach
 from ..refusal import Refusal
+from ..server.state import PENDING, Member
 from ..topology.observe import Members
-from . import config, peers, remains, rewind
+from . import announce as telling
+from . import config, peers, record, remains, rewind
 from .config import Config
 from .plan import Nothing, Rewind, plan_rewind
 from .verdict import Replica, StillPrimary, Unknown
@@ -62,7 +64,7 @@ def pass_through(given: Config, say: Say, *, now: float, host: str) -> None:
             say(f"{found.primary.name} is primary in term {found.term.term} ({found.term.proof})")
             knows = peers.successor(pool, found, own, within=STATEMENT_WITHIN)
             way = plan_rewind(remains.read(place, knows.executed), knows)
-            _go(way, given, own, say, now=now, host=host)
+            _go(way, given, own, pool.member(found.primary.name), say, now=now, host=host)
         elif isinstance(found, Unknown):
             say(f"{found.reason.message}: {found.reason.next_step}")
             rewind.keep_end(given.place, given.records, own, say)
@@ -80,7 +82,14 @@ def _still_primary(found: StillPrimary, say: Say) -> None:
     )
 
 
-def _go(way: object, given: Config, own: str, say: Say, *, now: float, host: str) -> None:
+def _go(way: object, given: Config, own: str, primary: Member, say: Say, *, now: float, host: str) -> None:
+    def announce(made: record.Record) -> None:
+        try:
+            telling.announce(telling.row_of(made, PENDING, "being rewound; not compared yet"), primary, given.keeper)
+        except HaError as error:
+            # It says so itself once it has started.
+            say(f"{primary.name} could not be told that this server is being rewound: {error.message}")
+
     if isinstance(way, Nothing):
         say("this server has nothing that it lacks: start")
     elif isinstance(way, Refusal):
@@ -90,7 +99,7 @@ def _go(way: object, given: Config, own: str, say: Say, *, now: float, host: str
         say(f"start, harmless. {way.reasons[0].next_step}")
     elif isinstance(way, Rewind):
         say(f"surplus: {way.surplus} ({len(way.surplus)} transactions that nobody was told OK for)")
-        done = rewind.rewind(way, own, given.place, given.evidence(host), now=now, reach=reach)
+        done = rewind.rewind(way, own, given.place, given.evidence(host), now=now, announce=announce, reach=reach)
         say(f"archived in {done.archive}; {done.size - done.offset} bytes kept in {done.kept}")
         say(f"{done.file} cut at {done.offset}: crash recovery rolls them back; start")
 

@@ -25,11 +25,13 @@ from ..replication.converge import Report
 from ..replication.plan import Decide
 from ..replication.procedure import Means
 from ..replication.situation import Wish
+from ..server import schema
 from ..server.read import read_state
 from ..server.session import ConnectFailed, Login
-from ..server.state import REFUSED, Member, ServerState
+from ..server.state import DIFFERENT, PENDING, REFUSED, TO_BE_CLONED, Member, ServerState
 from ..topology.observe import Members
-from . import peers, remains, rewind
+from . import peers, record, remains, rewind
+from .announce import announce, row_of
 from .plan import Nothing, Rewind, Successor, Way, plan_rewind, promised, surplus
 from .remains import Place
 from .rewind import Evidence
@@ -187,9 +189,20 @@ class Rejoin:
         )
         archived = ""
         if not self._check_only:
-            done = rewind.rewind(way, own, self._request.place, self._request.evidence, now=self._now)
+            done = rewind.rewind(
+                way,
+                own,
+                self._request.place,
+                self._request.evidence,
+                now=self._now,
+                announce=functools.partial(self._announce, knows.name),
+            )
             archived = done.archive
         return Result(True, START_NEEDED, REWIND, knows.name, way.surplus, archived, steps=steps)
+
+    def _announce(self, primary: str, made: record.Record) -> None:
+        row = row_of(made, PENDING, "being rewound; not compared yet")
+        announce(row, self._peers.member(primary), self._login)
 
     # --- mysqld runs -------------------------------------------------------------------------------------------------
     def _running(self, state: ServerState, own: str, knows: Successor) -> Result:
@@ -202,7 +215,7 @@ class Rejoin:
             )
         extra = surplus(state.executed, knows.executed, knows.server_uuid)
         if not extra:
-            return self._back(knows)
+            return self._back(own, knows)
         if self._request.way == REWIND:
             raise HaError(
                 "already_started",
@@ -220,7 +233,12 @@ class Rejoin:
         report = self._converge(knows, None, frozenset({state.name}))
         return self._result(report, CLONE, knows, extra, archived, why, f"archive {extra}")
 
-    def _back(self, knows: Successor) -> Result:
+    def _back(self, uuid: str, knows: Successor) -> Result:
+        returned = schema.read_returns(self._peers.session(knows.name), within=STATEMENT_WITHIN)
+        if returned.get(uuid) in (DIFFERENT, TO_BE_CLONED):
+            # What only it had is archived: nothing is lost with its data.
+            report = self._converge(knows, None, frozenset({self._request.name}))
+            return self._result(report, CLONE, knows, EMPTY, "", ())
         own = next((m for m in knows.term.members if m.name == self._request.name), None)
         operation = member.REPOINT if own is not None and own.out else member.BRING_BACK
         decide = functools.partial(member.next_step, member.Request(operation, self._request.name))

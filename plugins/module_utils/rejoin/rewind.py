@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Cutting the surplus off a stopped server's log: archived, kept, written down, cut. In that order, each on disk.
+"""Cutting the surplus off a stopped server's log: archived, kept, written down, announced, cut. In that order, the
+first three on disk.
 
 Run again after a crash anywhere, it goes on: before the cut the log still shows the surplus, and what was archived or
 kept is found whole and not made again; after it the log shows none, and the record says that it has to be verified.
@@ -50,11 +51,13 @@ def rewind(
     evidence: Evidence,
     *,
     now: float,
+    announce: Callable[[record.Record], None] = lambda made: None,
     reach: Callable[[str], None] = lambda point: None,
 ) -> record.Record:
     """Do it, while mysqld can not start.
 
     :param now: seconds since the epoch, for the record.
+    :param announce: tells others what is about to be cut; what it raises stops the rewind.
     :param reach: called at each of ``POINTS``.
     :raises HaError: ``server_runs``, ``log_changed``, ``no_space``, ``record_unwritable``, and what archiving raises;
         nothing was cut then.
@@ -84,6 +87,7 @@ def rewind(
         )
         record.write(made, evidence.records)
         reach("record:after")
+        announce(made)
         cut(way.path, way.offset, size)
         reach("cut:after")
         return made

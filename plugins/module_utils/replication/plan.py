@@ -25,7 +25,7 @@ from ..clone.plan import choose_donor, donors_in_order
 from ..errors import defect
 from ..refusal import Reason, Refusal
 from ..server.settings import MAXIMUM_TIMEOUT_MS
-from ..server.state import CONNECTING, DIFFERENT, OFF, ON, PENDING, Member, ServerState, TermRow
+from ..server.state import CONNECTING, DIFFERENT, OFF, ON, PENDING, TO_BE_CLONED, Member, ServerState, TermRow
 from . import refusals, steps
 from .situation import Primary, Situation, Wish, account_of, find_primary, respecting
 from .steps import Step
@@ -297,7 +297,7 @@ class Look:
         if surplus:
             return str(surplus)
         returned = self.situation.facts_of(self.primary.name).returns.get(state.server_uuid)
-        if returned in (DIFFERENT, PENDING) and state.name in self.wish.expendable:
+        if returned in (DIFFERENT, TO_BE_CLONED, PENDING) and state.name in self.wish.expendable:
             return "what a rewind left, which was not found equal to the primary"
         gap = self.primary.purged - state.received
         if state.applier and state.applier.error_number and state.applier.state == OFF:

@@ -13,7 +13,7 @@ from ..gtid import EMPTY, GtidSet
 from ..refusal import Reason
 from ..server import settings
 from ..server.dialect import version_tuple
-from ..server.state import DIFFERENT, NOT_SUPPORTED, OFF, Member, NoAnswer, ServerState
+from ..server.state import DIFFERENT, NOT_SUPPORTED, OFF, TO_BE_CLONED, Member, NoAnswer, ServerState
 from ..topology import diagnose, durability
 from .situation import Primary, Situation, Wish, account_of
 
@@ -384,10 +384,12 @@ def of_replica(situation: Situation, wish: Wish, state: ServerState, primary: Se
             gtids=str(surplus),
         )
         return
-    if situation.facts_of(primary.name).returns.get(state.server_uuid) == DIFFERENT:
+    returned = situation.facts_of(primary.name).returns.get(state.server_uuid)
+    if returned in (DIFFERENT, TO_BE_CLONED):
+        found = "its rows are not those of" if returned == DIFFERENT else "it can not be known to be the same as"
         yield _reason(
-            "rewound_and_different",
-            f"{state.name} was rewound, and its rows are not those of {primary.name}",
+            "rewound_and_different" if returned == DIFFERENT else "has_to_be_cloned",
+            f"{state.name} came back after a failover, and {found} {primary.name}",
             f"See lossless_ha.rejoin and the journal of lossless-mysql-ha-rejoin on {state.name}; then name it"
             " expendable: its data is then replaced by a clone.",
             member=state.name,

@@ -20,7 +20,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.rejoin.verdict i
     Unknown,
     Verdict,
 )
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import Member, ServerState
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import Member, SemiSync, ServerState
 from ansible_collections.lossless.mysql_ha.tests.unit.rejoin.test_gate import given_
 from ansible_collections.lossless.mysql_ha.tests.unit.topology.situations import (
     bare,
@@ -46,6 +46,7 @@ class Scene:
         self.there: ServerState = primary(DEPOSED, 2, executed=gtids("1:1-100,2:1-5"))
         self.found: list[Verdict] = [Replica(DEPOSED, self.there)]
         self.verdict = compare.EQUAL
+        self.for_good = False
         self.just_cloned = False
         self.log: list[Any] = []
         self.said: list[str] = []
@@ -91,9 +92,6 @@ def scene_(given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         found: ServerState = scene.own if session.name == "db1" else scene.there
         return found
 
-    def write_rejoin(session: Any, row: Any, **_how: Any) -> None:
-        scene.log.append((session.name, row.state, row.gtids))
-
     def ask(*_given: Any, **_how: Any) -> Verdict:
         return scene.found.pop(0) if len(scene.found) > 1 else scene.found[0]
 
@@ -116,17 +114,18 @@ def scene_(given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(follow.repoint, "stop_receiver", lambda *_given, **_how: scene.log.append("stop receiver"))
     monkeypatch.setattr(follow.repoint, "repoint", repoint)
     monkeypatch.setattr(
-        follow, "compare", lambda *_given: SimpleNamespace(verdict=scene.verdict, why=f"rows are {scene.verdict}")
+        follow,
+        "compare",
+        lambda *_given: SimpleNamespace(
+            verdict=scene.verdict, why=f"rows are {scene.verdict}", for_good=scene.for_good
+        ),
     )
     monkeypatch.setattr(
-        follow.schema,
-        "write_rejoin",
-        lambda session, row, **_how: scene.log.append((session.name, row.state, row.gtids)),
+        follow,
+        "announce",
+        lambda row, there, _login, **_how: scene.log.append((there.name, row.state, row.gtids)),
     )
     monkeypatch.setattr(follow, "archive_surplus", lambda *_given, **_how: "/archive/made")
-    monkeypatch.setattr(
-        follow.Session, "connect", lambda name, *_given, **_how: SimpleNamespace(name=name, close=lambda: None)
-    )
     loaded = config.parse(json.dumps(given))
     scene.returning = follow.Returning(loaded, scene.said.append, now=lambda: 1.0, host="db1")
     return scene
@@ -172,6 +171,26 @@ def test_a_rewound_one_is_compared_without_the_lock(scene: Any, verdict: str, st
     written = record.read(scene.records)
     assert written is not None
     assert written.pending == (code != 0)
+
+
+def test_a_rewound_one_that_can_never_be_compared_has_to_be_cloned_and_is_not_asked_again(scene: Any) -> None:
+    scene.pending()
+    scene.verdict, scene.for_good = compare.UNKNOWN, True
+    assert scene.returning.run() == 0
+    assert scene.log[-1] == ("db2", "to_be_cloned", str(gtids("1:101")))
+    assert "clone it" in scene.said[-1]
+    written = record.read(scene.records)
+    assert written is not None
+    assert not written.pending
+
+
+def test_a_rewound_one_that_a_convergence_has_attached_is_compared_while_that_holds_the_lock(scene: Any) -> None:
+    """The convergence waits for the verdict: this must not wait for its lock."""
+    scene.pending()
+    quiet = SemiSync(source_installed=True, replica_installed=True)
+    scene.own = replica(DEPOSED, 1, receiver=receiver(2), executed=gtids("1:1-100"), semi_sync=quiet)
+    assert scene.returning.run() == 0
+    assert scene.log == [("db2", "verified", str(gtids("1:101")))]
 
 
 def test_a_rewound_one_that_has_committed_its_surplus_is_different_or_stays_alone(scene: Any) -> None:

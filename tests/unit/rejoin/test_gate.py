@@ -50,13 +50,22 @@ def given_(tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def pass_through(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch, found: Verdict, **knows: Any) -> list[str]:
+def pass_through(
+    given: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    found: Verdict,
+    announced: Any = None,
+    **knows: Any,
+) -> list[str]:
     said: list[str] = []
     monkeypatch.setattr(peers, "ask", lambda *_given, **_how: found)
     known = successor()
     for name, value in knows.items():
         object.__setattr__(known, name, value)
     monkeypatch.setattr(peers, "successor", lambda *_given, **_how: known)
+    if announced is None:
+        announced = []
+    monkeypatch.setattr(gate.telling, "announce", lambda row, primary, _login: announced.append((row, primary.name)))
     gate.pass_through(config.parse(json.dumps(given)), said.append, now=1.0, host="db1")
     return said
 
@@ -76,6 +85,29 @@ def test_deposed_by_a_proven_promotion_it_is_rewound(given: dict[str, Any], monk
     assert written is not None
     assert written.gtids == str(LAST.gtid)
     assert any("cut at" in line for line in said)
+
+
+def test_the_primary_is_told_before_anything_is_cut(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Told(list[Any]):
+        def append(self, told: Any) -> None:
+            super().append((*told, log(given) == content("killed")))
+
+    announced = Told()
+    pass_through(given, monkeypatch, Replica(NEW, primary(NEW, 2)), announced)
+    ((row, name, uncut),) = announced
+    assert (row.state, row.gtids, name, uncut) == ("pending", str(LAST.gtid), "db2", True)
+
+
+def test_a_primary_that_can_not_be_told_keeps_nobody_waiting(
+    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fails:
+        def append(self, _told: Any) -> None:
+            raise HaError("deadline_exceeded", "db2: no answer within 5 s")
+
+    said = pass_through(given, monkeypatch, Replica(NEW, primary(NEW, 2)), Fails())
+    assert log(given) == content("killed")[: LAST.start]
+    assert any("could not be told" in line for line in said)
 
 
 def test_not_proven_nothing_is_cut_and_the_end_is_kept(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.refusal import Refusal
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication import plan, predict, steps
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.plan import Settled, next_step
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import DIFFERENT, PENDING
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import DIFFERENT, PENDING, TO_BE_CLONED
 from world import Host, World, account, lossless, uuid, wish
 
 MANY = 120
@@ -186,6 +186,13 @@ def rewound_and_different(choose: Adversary) -> tuple[World, Any, Any, int]:
     return world, wish((1, 2, 3, 4), expendable=frozenset({"s4"})), numbers, k
 
 
+def to_be_cloned(choose: Adversary) -> tuple[World, Any, Any, int]:
+    """What it was rewound for can not be compared."""
+    world, wanted, numbers, k = rewound_and_different(choose)
+    world.returns[uuid(4)] = TO_BE_CLONED
+    return world, wanted, numbers, k
+
+
 def offline(choose: Adversary) -> tuple[World, Any, Any, int]:
     """Everybody read-only and offline, the primary too."""
     world, wanted, numbers, k = restarted(choose)
@@ -199,6 +206,7 @@ SITUATIONS = (
     deposed_and_expendable,
     rewound,
     rewound_and_different,
+    to_be_cloned,
     offline,
     fresh,
     fresh_k2,
@@ -587,10 +595,13 @@ def test_a_rewound_server_is_not_counted_before_it_was_compared() -> None:
     assert not world.counted_unverified
 
 
-def test_one_that_was_found_different_is_refused_until_its_data_may_go() -> None:
-    world, wanted, _numbers, _k = rewound_and_different(lambda n: 0)
+@pytest.mark.parametrize(
+    ("situation", "code"), [(rewound_and_different, "rewound_and_different"), (to_be_cloned, "has_to_be_cloned")]
+)
+def test_one_that_was_not_found_equal_is_refused_until_its_data_may_go(situation: Any, code: str) -> None:
+    world, wanted, _numbers, _k = situation(lambda n: 0)
     named = dataclasses.replace(wanted, expendable=frozenset())
-    assert codes(next_step(world.look(named), named)) == {"rewound_and_different"}
+    assert codes(next_step(world.look(named), named)) == {code}
     decision, done = run(world, wanted)
     assert isinstance(decision, Settled)
     assert [step.name for step in done if isinstance(step, steps.Clone)] == ["s4"]

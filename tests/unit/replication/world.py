@@ -25,6 +25,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.settings 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import (
     DIFFERENT,
     PENDING,
+    TO_BE_CLONED,
     VERIFIED,
     Answer,
     Applier,
@@ -312,7 +313,7 @@ class World:
         yield
 
     def _Acknowledge(self, step: Any, host: Host, wish: Wish) -> Iterator[None]:
-        self.counted_unverified |= self.returns.get(uuid(host.number)) in (PENDING, DIFFERENT)
+        self.counted_unverified |= self.returns.get(uuid(host.number)) in (PENDING, DIFFERENT, TO_BE_CLONED)
         host.replica_enabled = True
         yield
         host.receiver, host.replica_active = "OFF", False
