@@ -236,7 +236,8 @@ class Run:
     def _acknowledged(self, step: Acknowledged) -> None:
         if step.by == NEW and not self._new:
             return  # that nobody was promoted is said by the expectation
-        uuid = self._old.server_uuid if step.by == PRIMARY else str(self._report["new_primary_uuid"])
+        old = step.by == PRIMARY or not self._new
+        uuid = self._old.server_uuid if old else str(self._report["new_primary_uuid"])
         name = f"acknowledges_again_{step.by}"
         try:
             self._writer.wait(uuid, step.count, step.within, after=time.time())

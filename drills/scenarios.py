@@ -12,6 +12,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.faults 
 from drills.steps import (
     APPLICATION,
     CONTROL,
+    CURRENT,
     EITHER,
     ELECTED,
     FAIL_OVER,
@@ -255,14 +256,16 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "switchover_while_commits_wait",
         16,
-        "a planned switchover while commits wait: refused in its budget, and the primary goes on afterwards",
+        "a planned switchover while commits wait is refused in its budget; the cut is then dealt with as any other",
         (
             Inject("replication_cut"),
             Blocked(),
             Act(PLANNED),
             Expect(REFUSE),
+            Act(),
+            Expect(FAIL_OVER, by_procedure=REFUSE),
             Heal("replication_cut"),
-            Acknowledged(PRIMARY),
+            Acknowledged(CURRENT),
         ),
     ),
     Scenario(
