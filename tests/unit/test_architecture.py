@@ -33,6 +33,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "fault_points": frozenset(),
     "keeper": frozenset({"ground", "server", "topology", "config_file"}),
     "clone": frozenset({"ground", "server", "topology"}),
+    "consistency": frozenset({"ground", "server", "topology", "binlog", "config_file", "durable_file"}),
     "replication": frozenset({"ground", "server", "topology", "binlog", "clone"}),
     "rejoin": frozenset(
         {
@@ -41,6 +42,7 @@ ROOMS: dict[str, frozenset[str]] = {
             "topology",
             "binlog",
             "clone",
+            "consistency",
             "replication",
             "config_file",
             "durable_file",
@@ -81,6 +83,10 @@ PURE = (
             "metrics",
         )
     ),
+    *(
+        f"consistency/{name}.py"
+        for name in ("layout", "lookup", "canonical", "questions", "chunks", "settle", "findings")
+    ),
     *(f"clone/{name}.py" for name in ("plan", "progress", "directory_plan")),
     *(f"replication/{name}.py" for name in ("plan", "member", "attach", "situation", "refusals", "predict", "steps")),
 )
@@ -88,7 +94,7 @@ PURE = (
 PURE_BUT_FOR = {
     ("rejoin/plan.py", "binlog/tail.py"): "Tail",
     ("rejoin/plan.py", "binlog/transactions.py"): "Transaction",
-    ("rejoin/compare_plan.py", "server/session.py"): "identifier",
+    ("consistency/lookup.py", "server/session.py"): "identifier",
     ("rejoin/compare_plan.py", "binlog/rows_json.py"): "value_of",
     ("replication/situation.py", "server/accounts.py"): "replication_user",
 }
@@ -131,6 +137,8 @@ MAY_SLEEP = {
     ("plugins/module_utils/server/stop_guard.py", "guard"): "handed in, so that tests do not wait",
     ("plugins/module_utils/rejoin/peers.py", "ask"): "handed in, so that tests do not wait",
     ("plugins/module_utils/rejoin/compare.py", "compare"): "a row in flight on the primary that comes to rest",
+    ("plugins/module_utils/consistency/recheck.py", "__init__"): "handed in, so that tests do not wait",
+    ("plugins/module_utils/consistency/whole.py", "__init__"): "handed in, so that tests do not wait",
     (
         "plugins/module_utils/clone/copy.py",
         "follow",

@@ -32,10 +32,13 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Sequenc
 
 from ..binlog import archive
 from ..binlog.rows_json import ROW
+from ..consistency.layout import COLUMNS, UNIQUE_KEYS, Layout, layout_difference, layout_of
+from ..consistency.lookup import Lookup, Unfit, fits
+from ..consistency.settle import Answer, Open, Settling
 from ..errors import HaError
 from ..server.session import Session, StatementFailed, identifier
 from . import compare_plan as plan
-from .compare_plan import Layout, Lookup, Named, Settling, Unfit
+from .compare_plan import Named
 
 EQUAL, DIFFERENT, UNKNOWN = "equal", "different", "unknown"
 
@@ -305,7 +308,7 @@ class _Comparing:
         if late is None or int(late):
             raise _Stopped(f"{self._returning.name} did not catch up within {patience:g} s")
 
-    def _rounds(self, read: Callable[[Session], plan.Answer], settling: Settling) -> None:
+    def _rounds(self, read: Callable[[Session], Answer], settling: Settling[str]) -> None:
         """Rounds until each difference is confirmed or gone; see the module's docstring for the order of reading."""
         for pause in PAUSES:
             if pause:
@@ -335,7 +338,7 @@ class _Comparing:
             return
         try:
             for lookup in plan.lookups(change, table.layout):
-                plan.fits(table.layout, lookup)
+                fits(table.layout, lookup)
                 self._rows += table.want(lookup)
         except Unfit as error:
             self._never(f"{named.schema}.{named.table}: {error}")
@@ -350,16 +353,16 @@ class _Comparing:
         """The table, if both servers have the same one; what else there is is noted."""
         seen: dict[str, Optional[Layout]] = {}
 
-        def read(session: Session) -> plan.Answer:
-            columns = self._query(session, plan.COLUMNS, named)
-            found = plan.layout_of(columns, self._query(session, plan.UNIQUE_KEYS, named))
+        def read(session: Session) -> Answer:
+            columns = self._query(session, COLUMNS, named)
+            found = layout_of(columns, self._query(session, UNIQUE_KEYS, named))
             seen["there" if session is self._primary else "here"] = found
             return {"layout": repr(found)}
 
-        settling = Settling()
+        settling: Settling[str] = Settling()
         self._rounds(read, settling)
         there, here = seen["there"], seen["here"]
-        what, columns = plan.layout_difference(there, here)
+        what, columns = layout_difference(there, here)
         if what and settling.different:
             self._differ(Difference(named.schema, named.table, what, columns=columns))
         elif what:
@@ -377,12 +380,12 @@ class _Comparing:
 
     def _batch(self, table: _Table, wanted: Sequence[Lookup]) -> None:
         named = table.named
-        settling = Settling()
+        settling: Settling[str] = Settling()
         try:
             sql, values = plan.rows_query(named.schema, named.table, table.layout, wanted)
             first = True
 
-            def read(session: Session) -> plan.Answer:
+            def read(session: Session) -> Answer:
                 nonlocal first
                 found = plan.answer(self._query(session, sql, values))
                 if first:
@@ -401,11 +404,11 @@ class _Comparing:
             self._lack(f"{named.schema}.{named.table}: {why}")
             return
         if settling.restless:
-            self._lack(f"{named.schema}.{named.table}: rows that kept changing", settling.restless)
+            self._lack(f"{named.schema}.{named.table}: rows that kept changing", len(settling.restless))
         if settling.different:
             self._tell(table, wanted, settling.different)
 
-    def _tell(self, table: _Table, wanted: Sequence[Lookup], different: Mapping[str, plan.Open]) -> None:
+    def _tell(self, table: _Table, wanted: Sequence[Lookup], different: Mapping[str, Open]) -> None:
         there, here = self._details(table, wanted)
         for identity, each in different.items():
             if not table.layout.key:
@@ -461,11 +464,11 @@ class _Comparing:
         if not named.table:
             what = f"DATABASE {identifier(named.schema)}"
 
-        def read(session: Session) -> plan.Answer:
+        def read(session: Session) -> Answer:
             shown = plan.definition(self._shown(session, f"SHOW CREATE {what}"))
             return {} if shown is None else {"definition": shown}
 
-        settling = Settling()
+        settling: Settling[str] = Settling()
         self._rounds(read, settling)
         for each in settling.different.values():
             kind = "definition"

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog import archive
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import settle
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.rejoin import compare as room
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.rejoin import compare_plan as plan
@@ -114,7 +115,7 @@ class Fake:
     def _facts(self, sql: str, table: str) -> list[dict[str, Any]]:
         if table not in self.tables:
             return []
-        if sql == plan.UNIQUE_KEYS:
+        if sql == room.UNIQUE_KEYS:
             key = {"name": "PRIMARY", "part": "id", "prefix": None, "nullable": ""}
             return [] if table in self.keyless else [key]
         return [
@@ -443,7 +444,7 @@ def test_a_key_that_is_forgotten_is_only_looked_for_again(pair: Pair, monkeypatc
 
 
 def test_mutant_without_confirmation(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "CONFIRMED_BY", 1)
+    monkeypatch.setattr(settle, "CONFIRMED_BY", 1)
     with pytest.raises(AssertionError):
         test_a_row_in_flight_is_waited_for(pair)
 
@@ -469,6 +470,6 @@ def test_mutant_that_takes_unfit_for_equal(pair: Pair, monkeypatch: pytest.Monke
 
 
 def test_mutant_that_sees_no_difference(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan.Settling, "see", lambda self, there, _here: setattr(self, "open", {}))
+    monkeypatch.setattr(room.Settling, "see", lambda self, there, _here: setattr(self, "open", {}))
     pair.returning.tables["t"][1] = "surplus"
     assert pair.compare(TAIL).verdict == room.EQUAL

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Reading two servers so that the answers can be compared: the same session settings, a replica that caught up."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Iterator, Mapping
+
+from ..server.session import Session
+
+_SETTINGS: Mapping[str, Any] = {
+    "time_zone": "+00:00",
+    "sql_mode": "ALLOW_INVALID_DATES",
+    "transaction_isolation": "READ-COMMITTED",
+    "innodb_lock_wait_timeout": 1,
+    "lock_wait_timeout": 5,
+}
+"""No value may be read or compared otherwise on one of them: TIMESTAMP in UTC, zero and impossible dates as they are,
+committed rows only. Nobody is kept waiting by us."""
+_KILLED_BEFORE = 0.9
+"""The server ends a statement a little before the connection is given up."""
+
+
+@contextmanager
+def reading(session: Session, *, statement: float, settings: Mapping[str, Any] = {}) -> Iterator[None]:
+    """As long as this lasts the session reads in one way; then its own settings are put back.
+
+    :param statement: seconds after which the server ends a statement that reads.
+    """
+    wanted = {**_SETTINGS, "max_execution_time": int(statement * 1000 * _KILLED_BEFORE), **settings}
+    shown = ", ".join(f"@@SESSION.{name} AS {name}" for name in wanted)
+    before = session.one(f"SELECT {shown}", within=statement)
+    _set(session, wanted, statement)
+    try:
+        yield
+    finally:
+        if session.usable:
+            _set(session, {name: before[name] for name in wanted}, statement)
+
+
+def _set(session: Session, settings: Mapping[str, Any], within: float) -> None:
+    wanted = ", ".join(f"SESSION {name} = %s" for name in settings)
+    session.execute(f"SET {wanted}", tuple(settings.values()), within=within)
+
+
+def executed(session: Session, *, within: float) -> str:
+    """What a server has executed by now, as it writes it."""
+    return str(session.one("SELECT @@GLOBAL.gtid_executed AS gtids", within=within)["gtids"])
+
+
+def wait_executed(session: Session, gtids: str, *, patience: float, statement: float) -> bool:
+    """Whether the server has executed all of these within ``patience`` seconds.
+
+    ``statement``: seconds that an answer may take beyond that.
+    """
+    late = session.one(
+        "SELECT /*+ MAX_EXECUTION_TIME(0) */ WAIT_FOR_EXECUTED_GTID_SET(%s, %s) AS late",
+        (gtids, round(max(patience, 0.001), 3)),
+        within=patience + statement,
+    )["late"]
+    return late is not None and not int(late)

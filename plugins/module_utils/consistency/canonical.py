@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The digest of a row, computed by the server: the same for two rows exactly if all their columns are. Pure.
+
+Checkers that put a separator between columns take ``('a#b', 'c')`` for ``('a', 'b#c')``. Here the text under the digest
+can be taken apart again in one way only::
+
+    column # column # ... # lengths # nulls
+
+``nulls`` is a number with a bit for each column that may be NULL; what is NULL is left out, so from the right end it is
+known which columns are there. ``lengths`` are those of all columns that may hold any bytes, but the last of them. What
+other columns show never holds a ``#`` (numbers, dates, digests), or is always of the same length. So columns are taken
+off from both ends, and the last one that may hold anything is what is left in the middle. The proof is a test: a parser
+(tests/unit/consistency/test_canonical.py) gets the columns back.
+
+How a type is shown, so that nothing is lost and no conversion comes between (``_binary'#'`` makes all of it bytes):
+
+* texts and bytes as they are stored, in their own character set; large ones by a digest of their own, for a result is
+  limited by ``max_allowed_packet``;
+* FLOAT and DOUBLE as the eight bytes of a point's coordinate: as text a FLOAT is rounded to six digits;
+* ENUM and SET by their number, BIT as a number, JSON as text, geometries with their SRID.
+
+A digest that the server cannot compute is replaced by one that no other server has: it differs, and is looked into.
+Of virtual generated columns nothing is stored; they follow from the others, and are left out.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Mapping, Optional, Sequence
+
+from .layout import BYTES, GEOMETRIES, NAMED, REALS, TEXTS, WHOLE, ColumnFacts, Layout
+from .lookup import quoted
+
+LARGEST_INLINE = 1 << 16
+"""Bytes of the largest column that stands in the text itself."""
+LARGEST_TEXT = 1 << 21
+"""Bytes of a row's text at most; of a table whose rows could be larger, more columns go by their digests."""
+
+
+def compared(layout: Layout) -> tuple[ColumnFacts, ...]:
+    """The columns that have values of their own."""
+    return tuple(column for column in layout.columns if column.stored)
+
+
+def digest(columns: Sequence[ColumnFacts]) -> str:
+    """SQL: the digest of these columns, 64 letters; NULL only if no column is given."""
+    inline = _inline(columns)
+    shown = [_shown(column, column in inline) for column in columns]
+    lengths = [f"LENGTH({quoted(column.name)})" for column in inline[:-1]]
+    nulls = [
+        f"{1 << place} * ISNULL({quoted(column.name)})" if place else f"ISNULL({quoted(column.name)})"
+        for place, column in enumerate(column for column in columns if column.nullable)
+    ]
+    flags = [" + ".join(nulls[start : start + 60]) for start in range(0, len(nulls), 60)]
+    return f"SHA2(CONCAT_WS(_binary'#', {', '.join([*shown, *lengths, *flags])}), 256)"
+
+
+def column_digest(column: ColumnFacts) -> str:
+    """SQL: the digest of one column; ``-`` for NULL."""
+    return (
+        f"IFNULL({digest([column])}, '-')"
+        if not column.nullable
+        else (f"IF({quoted(column.name)} IS NULL, '-', {digest([column])})")
+    )
+
+
+def _inline(columns: Sequence[ColumnFacts]) -> list[ColumnFacts]:
+    """The columns of any bytes that stand in the text themselves: the smallest first, as long as a row has room."""
+    found = [column for column in columns if column.data_type in TEXTS | BYTES and column.octets <= LARGEST_INLINE]
+    left = LARGEST_TEXT
+    room = set()
+    for column in sorted(found, key=lambda column: column.octets):
+        left -= column.octets
+        if left < 0:
+            break
+        room.add(column.name)
+    return [column for column in found if column.name in room]
+
+
+def _shown(column: ColumnFacts, inline: bool) -> str:
+    """What stands for a column; NULL for NULL."""
+    name = quoted(column.name)
+    kind = column.data_type
+    if kind in REALS:
+        return f"ST_AsBinary(POINT({name}, 0))"
+    if kind in NAMED:
+        return f"CAST({name} AS UNSIGNED)"
+    if kind == "bit":
+        return f"{name} + 0"
+    if kind == "json":
+        return _large(f"CAST({name} AS CHAR)", name)
+    if kind in GEOMETRIES or kind == "vector":
+        return _large(name, name)
+    if kind in TEXTS or kind in BYTES:
+        return name if inline else _large(name, name)
+    return name
+
+
+def _large(shown: str, name: str) -> str:
+    return f"IFNULL(SHA2({shown}, 256), IF({name} IS NULL, NULL, @@server_uuid))"
+
+
+def aggregate(columns: Sequence[ColumnFacts], *, multiset: bool = False) -> str:
+    """SQL: ``number`` and ``digest`` of the rows of a SELECT; with ``multiset`` also ``total``, a sum by which rows
+    that are there twice do not cancel each other, as they do in the exclusive or."""
+    row = digest(columns)
+    shown = f"COUNT(*) AS number, HEX(BIT_XOR(UNHEX({row}))) AS digest"
+    if multiset:
+        shown += f", CAST(SUM(CAST(CONV(LEFT({row}, 16), 16, 10) AS DECIMAL(20))) AS CHAR) AS total"
+    return shown
+
+
+# Keys as values
+
+
+def key_values(columns: Sequence[ColumnFacts]) -> str:
+    """SQL: the key's columns as ``k0``, ``k1``, in a form that ``key_of`` reads exactly."""
+    return ", ".join(f"{_exact(column)} AS k{place}" for place, column in enumerate(columns))
+
+
+def _exact(column: ColumnFacts) -> str:
+    name = quoted(column.name)
+    kind = column.data_type
+    if kind in TEXTS or kind in BYTES:
+        return f"HEX({name})"
+    if kind in REALS:
+        return f"HEX(ST_AsBinary(POINT({name}, 0)))"
+    if kind in NAMED:
+        return f"CAST({name} AS UNSIGNED)"
+    if kind == "bit":
+        return f"{name} + 0"
+    if kind in ("tinyint", "smallint", "mediumint", "int", "bigint", "year"):
+        return name
+    return f"CAST({name} AS CHAR)"
+
+
+def key_of(columns: Sequence[ColumnFacts], row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The values of ``key_values``, as ``lookup.term`` takes them: numbers, bytes of texts, others as text."""
+    return tuple(_read(column, row[f"k{place}"]) for place, column in enumerate(columns))
+
+
+def _read(column: ColumnFacts, value: Any) -> Any:
+    kind = column.data_type
+    if kind in TEXTS or kind in BYTES:
+        return bytes.fromhex(value)
+    if kind in REALS:
+        return struct.unpack_from("<d", bytes.fromhex(value), 5)[0]
+    if kind in WHOLE or kind in NAMED:
+        return int(value)
+    return str(value)
+
+
+def shown_value(column: ColumnFacts, most: int = 200) -> str:
+    """SQL: the beginning of a value, for a person to read; NULL for NULL."""
+    name = quoted(column.name)
+    if column.data_type in BYTES or column.data_type in GEOMETRIES or column.data_type == "vector":
+        return f"LEFT(HEX({name}), {most})"
+    return f"LEFT(CAST({name} AS CHAR), {most})"
+
+
+def shown_columns(columns: Optional[Sequence[ColumnFacts]], prefix: str) -> list[str]:
+    """SQL: the beginnings of these columns' values as ``<prefix>0``, ``<prefix>1``."""
+    return [f"{shown_value(column)} AS {prefix}{place}" for place, column in enumerate(columns or ())]

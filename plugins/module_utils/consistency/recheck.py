@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Rows that looked different, looked at again one by one, until each is the same, different, or will not rest.
+
+**Why "the same once" is enough.** In each round the rows are read on the primary first (at t1), then the primary's
+gtid_executed (at t2), then the replica executes all of that, and only then its rows are read (at t3). Equal means: the
+replica's row at t3 is the primary's row at t1. At t3 it has executed everything that the primary had at t1, and maybe
+more. If nothing that came since touched the row, the two were compared at the same state. If something did, the
+replica's row is what that change wrote: binlog_row_image is FULL, so the primary's whole row.
+
+**Why "different once" means nothing**, and when it does: see ``settle``.
+
+A row that changes faster than that is looked at under a short shared lock, which the primary's writers wait for: nobody
+can change it meanwhile, so once the replica has executed everything of before the lock it has to be equal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any, Callable, Optional, Sequence
+
+from ..server.session import Session, StatementFailed
+from .barrier import executed, wait_executed
+from .findings import EXTRA, MISSING, VALUE, Difference
+from .questions import Key, Rows, Table
+from .settle import Open, Settling
+
+BATCH = 200
+PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds before each round of a batch."""
+_LOCK_ROUNDS = (0.0, 0.05, 0.2, 0.5)
+_LOCKED = frozenset({1205, 3572, 1213})
+"""Errors of a row whose lock is held by somebody else: the time-out, NOWAIT, a deadlock."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Seconds: ``statement`` for one; ``catch_up`` for the replica to be where the primary was, each time; ``lock`` for
+    which a restless row may be locked at most, 0 for never. ``listed``: differences that are told in full."""
+
+    statement: float = 30.0
+    catch_up: float = 60.0
+    lock: float = 2.0
+    listed: int = 100
+
+
+class Lagging(Exception):
+    """The replica did not catch up in time."""
+
+
+class Recheck:
+    """The doubtful rows of one table, between the primary and one replica. ``add`` keys, then ``flush``."""
+
+    def __init__(
+        self,
+        table: Table,
+        primary: Session,
+        replica: Session,
+        limits: Limits,
+        *,
+        reveal: bool,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._table = table
+        self._primary = primary
+        self._replica = replica
+        self._limits = limits
+        self._reveal = reveal
+        self._clock = clock
+        self._sleep = sleep
+        self._pending: dict[Key, None] = {}
+        self.differences: list[Difference] = []
+        self.difference_count = 0
+        self.rows = 0
+        self.restless = 0
+
+    def add(self, keys: Sequence[Key]) -> None:
+        """
+        :raises Lagging: the replica did not catch up; the keys of that batch are not judged.
+        :raises StatementFailed: a server did not answer.
+        """
+        for key in keys:
+            self._pending[key] = None
+            if len(self._pending) >= BATCH:
+                self.flush()
+
+    def flush(self) -> None:
+        """Judge what is pending. Errors as ``add``."""
+        keys = list(self._pending)
+        self._pending.clear()
+        if not keys:
+            return
+        self.rows += len(keys)
+        settling: Settling[Key] = Settling()
+        self._rounds(keys, settling)
+        different = dict(settling.different)
+        if settling.restless:
+            restless = self._under_lock(list(settling.restless))
+            different.update({key: each for key, each in restless.items() if each is not None})
+            self.restless += sum(each is None for each in restless.values())
+        if different:
+            self._tell(different)
+
+    def _rounds(self, keys: Sequence[Key], settling: Settling[Key]) -> None:
+        left = list(keys)
+        for pause in PAUSES:
+            if pause:
+                self._sleep(pause)
+            there = self._read(self._primary, left)
+            self._catch_up(self._limits.catch_up)
+            settling.see(there, self._read(self._replica, left))
+            if settling.settled:
+                return
+            left = list(settling.open or ())
+
+    def _read(self, session: Session, keys: Sequence[Key], *, lock: bool = False) -> Rows:
+        sql, values = self._table.rows_at(keys, lock=lock)
+        return self._table.read(session.query(sql, values, within=self._limits.statement))
+
+    def _catch_up(self, patience: float) -> None:
+        gtids = executed(self._primary, within=self._limits.statement)
+        if not wait_executed(self._replica, gtids, patience=patience, statement=self._limits.statement):
+            raise Lagging(f"{self._replica.name} did not catch up within {patience:g} s")
+
+    # --- rows that will not rest -------------------------------------------------------------------------------------
+    def _under_lock(self, keys: Sequence[Key]) -> dict[Key, Optional[Open]]:
+        """By key: how the row differs while it is locked; None: not known. What is equal is left out.
+
+        One row at a time: a writer waits for one row, and for no more than ``limits.lock`` seconds.
+        """
+        found: dict[Key, Optional[Open]] = {}
+        for key in keys:
+            if self._limits.lock <= 0:
+                found[key] = None
+                continue
+            try:
+                said = self._locked(key)
+            except Lagging:
+                found[key] = None
+                continue
+            except StatementFailed as error:
+                if error.errno not in _LOCKED:
+                    raise
+                found[key] = None
+                continue
+            if said is not None:
+                found[key] = said
+        return found
+
+    def _locked(self, key: Key) -> Optional[Open]:
+        ends = self._clock() + self._limits.lock
+        within = self._limits.statement
+        self._primary.execute("START TRANSACTION READ ONLY", within=within)
+        try:
+            there = here = self._read(self._primary, [key], lock=True)
+            for pause in _LOCK_ROUNDS:
+                if pause:
+                    self._sleep(pause)
+                left = ends - self._clock()
+                if left <= 0:
+                    raise Lagging("the lock was held as long as it may be")
+                # A commit of before the lock may not have been in gtid_executed yet: it is read again in each round.
+                self._catch_up(left)
+                here = self._read(self._replica, [key])
+                if here.get(key) == there.get(key):
+                    return None
+            return Open(there.get(key), here.get(key), len(_LOCK_ROUNDS))
+        finally:
+            if self._primary.usable:
+                self._primary.execute("ROLLBACK", within=within)
+
+    # --- what differs ------------------------------------------------------------------------------------------------
+    def _tell(self, different: dict[Key, Open]) -> None:
+        self.difference_count += len(different)
+        room = self._limits.listed - len(self.differences)
+        if room <= 0:
+            return
+        keys = list(different)[:room]
+        sql, values = self._table.details_at(keys, reveal=self._reveal)
+        there, here = (
+            {self._table.key_of(row): row for row in session.query(sql, values, within=self._limits.statement)}
+            for session in (self._primary, self._replica)
+        )
+        for key in keys:
+            self.differences.append(self._difference(key, different[key], there.get(key), here.get(key)))
+
+    def _difference(self, key: Key, seen: Open, there: Any, here: Any) -> Difference:
+        kind = MISSING if seen.here is None else EXTRA if seen.there is None else VALUE
+        shown = there or here
+        name = self._table.key_text(shown) if shown else _plain(self._table, key)
+        columns = self._table.differing(there, here) if there and here else ()
+        told = columns if kind == VALUE else self._table.columns
+        return Difference(
+            name,
+            kind,
+            tuple(column.name for column in columns) if kind == VALUE else (),
+            self._table.values(there, told) if self._reveal and there else None,
+            self._table.values(here, told) if self._reveal and here else None,
+        )
+
+
+def _plain(table: Table, key: Key) -> dict[str, Optional[str]]:
+    """A key whose row has gone since."""
+    return {
+        column.name: value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+        for column, value in zip(table.key, key)
+    }

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A whole table, range by range: a digest of each from both servers; where they differ, down to the rows.
+
+Each range is read on the primary, then every replica catches up and reads it. A range in which a replica differs is cut
+into small ones, of which both list their rows; the keys that differ go to ``recheck``. On a busy table most ranges
+differ at first, for rows are in flight.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from typing import Callable, Mapping, Optional
+
+from ..errors import HaError
+from ..server.session import Row, Session, StatementFailed
+from ..topology.observe import in_parallel
+from . import findings, recheck
+from .barrier import executed, wait_executed
+from .chunks import Counter, Size, counted
+from .findings import TableResult
+from .lookup import Bound, Range, Statement, Unfit
+from .questions import Rows, Table
+from .recheck import Lagging, Recheck
+
+SMALL = 2_000
+"""Rows of a range whose rows are listed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """``rows`` and ``seconds`` of a range at most; ``differences``: a table with so many is not read to its end.
+    ``until``: the clock's time at which the run ends."""
+
+    rechecking: recheck.Limits = recheck.Limits()
+    rows: int = 100_000
+    seconds: float = 0.4
+    differences: int = 10_000
+    until: float = float("inf")
+
+
+@dataclasses.dataclass
+class _Replica:
+    """One replica, and what was found on it so far."""
+
+    session: Session
+    recheck: Recheck
+    lagging: int = 0
+    problem: Optional[TableResult] = None
+
+    @property
+    def done(self) -> bool:
+        return self.problem is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class Reached:
+    """How far a table was compared: everything up to ``upto``."""
+
+    upto: Bound
+    rows: int
+    covered: float
+
+
+class WholeTable:
+    """One table with a key, on the primary and its replicas.
+
+    :param before_range: called before each range: holds the run back while the servers are busy.
+    :param reached: called after each range.
+    :param after: where an earlier run of the same table got to.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        primary: Session,
+        replicas: Mapping[str, Session],
+        limits: Limits,
+        *,
+        reveal: bool = False,
+        after: Bound = None,
+        before_range: Callable[[], None] = lambda: None,
+        reached: Callable[[Reached], None] = lambda reached: None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._table = table
+        self._primary = primary
+        self._limits = limits
+        self._after = after
+        self._before_range = before_range
+        self._reached = reached
+        self._clock = clock
+        self._rows = 0
+        self._covered = 0.0
+        self._replicas = {
+            name: _Replica(
+                session,
+                Recheck(table, primary, session, limits.rechecking, reveal=reveal, clock=clock, sleep=sleep),
+            )
+            for name, session in replicas.items()
+        }
+
+    def run(self) -> dict[str, TableResult]:
+        """By replica. Never raises for what one server does: that is its verdict."""
+        started = self._clock()
+        stopped = ""
+        try:
+            stopped = self._all()
+        except (StatementFailed, Unfit) as error:
+            self._everybody_fails(error)
+        for replica in self._replicas.values():
+            if not replica.done:
+                self._guarded(replica, replica.recheck.flush)
+        seconds = round(self._clock() - started, 3)
+        return {name: self._result(name, replica, stopped, seconds) for name, replica in self._replicas.items()}
+
+    # --- ranges ------------------------------------------------------------------------------------------------------
+    def _all(self) -> str:
+        """:returns: why it was not read to its end; empty when it was."""
+        size = Size(self._limits.seconds, self._limits.rows)
+        counter = self._counter()
+        after = self._after
+        while True:
+            if self._clock() >= self._limits.until:
+                return "the time for this run is over"
+            if all(self._enough(replica) for replica in self._replicas.values()):
+                return "so much differs that it was not read to its end"
+            self._before_range()
+            upto = counter.next() if counter else self._boundary(Range(after, None), size.rows)
+            began = self._clock()
+            rows = self._range(Range(after, upto))
+            size.took(rows, self._clock() - began)
+            if counter:
+                counter.found(rows, size.rows)
+                self._covered = counter.covered()
+            self._rows += rows
+            if upto is None:
+                self._covered = 1.0
+                return ""
+            after = upto
+            self._reached(Reached(after, self._rows, self._covered))
+
+    def _enough(self, replica: _Replica) -> bool:
+        return replica.done or replica.recheck.difference_count >= self._limits.differences
+
+    def _counter(self) -> Optional[Counter]:
+        if not counted(self._table.layout):
+            return None
+        row = self._ask(self._primary, self._table.edges())
+        if row["least"] is None:
+            return None
+        counter = Counter(int(row["least"]), int(row["most"]))
+        counter.start(self._after)
+        return counter
+
+    def _boundary(self, range_: Range, number: int) -> Bound:
+        """The key of the row with that number; None when the range has not so many on the primary."""
+        row = self._ask(self._primary, self._table.boundary(range_, number))
+        return self._table.key_of(row) if row else None
+
+    def _range(self, range_: Range) -> int:
+        """Compare a range with every replica. :returns: its rows on the primary."""
+        question = self._table.aggregate(range_)
+        there = self._ask(self._primary, question)
+        gtids = executed(self._primary, within=self._statement)
+        asked: dict[str, Callable[[], Optional[bool]]] = {
+            name: functools.partial(self._same, replica, gtids, question, there)
+            for name, replica in self._replicas.items()
+            if not self._enough(replica)
+        }
+        patience = self._limits.rechecking.catch_up + 2 * self._statement
+        for name, same in in_parallel(asked, within=patience).items():
+            replica = self._replicas[name]
+            if isinstance(same, HaError):
+                replica.problem = self._failed(name, same)
+            elif same is None:
+                replica.lagging += 1
+            elif not same:
+                self._guarded(replica, functools.partial(self._narrow, replica, range_))
+        return int(there["number"])
+
+    def _same(self, replica: _Replica, gtids: str, question: Statement, there: Row) -> Optional[bool]:
+        """None: it did not catch up."""
+        limits = self._limits.rechecking
+        if not wait_executed(replica.session, gtids, patience=limits.catch_up, statement=limits.statement):
+            return None
+        return self._ask(replica.session, question) == there
+
+    # --- where a replica differs -------------------------------------------------------------------------------------
+    def _narrow(self, replica: _Replica, range_: Range) -> None:
+        """Cut a range into small ones, and list the rows of those that differ."""
+        after = range_.after
+        while not self._enough(replica):
+            boundary = self._boundary(Range(after, range_.upto), SMALL)
+            self._small(replica, Range(after, boundary or range_.upto))
+            if boundary is None:
+                return
+            after = boundary
+
+    def _small(self, replica: _Replica, range_: Range) -> None:
+        question = self._table.aggregate(range_)
+        there = self._ask(self._primary, question)
+        gtids = executed(self._primary, within=self._statement)
+        same = self._same(replica, gtids, question, there)
+        if same:
+            return
+        if same is None:
+            raise Lagging("it did not catch up")
+        # Listed as they are now: whatever is in flight meanwhile is sorted out row by row.
+        theirs, ours = self._list(self._primary, range_), self._list(replica.session, range_)
+        replica.recheck.add([key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)])
+
+    def _list(self, session: Session, range_: Range) -> Rows:
+        sql, values = self._table.rows_of(range_, self._limits.differences + SMALL)
+        return self._table.read(session.query(sql, values, within=self._statement))
+
+    # --- asking and telling ------------------------------------------------------------------------------------------
+    @property
+    def _statement(self) -> float:
+        return self._limits.rechecking.statement
+
+    def _ask(self, session: Session, question: Statement) -> Row:
+        return session.one(*question, within=self._statement)
+
+    def _guarded(self, replica: _Replica, work: Callable[[], None]) -> None:
+        """What goes wrong with one replica stops nothing but its own comparison."""
+        try:
+            work()
+        except Lagging:
+            replica.lagging += 1
+        except StatementFailed as error:
+            if error.evidence.get("member") == self._primary.name:
+                raise
+            replica.problem = self._failed(replica.session.name, error)
+
+    def _everybody_fails(self, error: Exception) -> None:
+        for name, replica in self._replicas.items():
+            if not replica.done:
+                replica.problem = self._failed(name, error)
+
+    def _failed(self, name: str, error: Exception) -> TableResult:
+        code = error.code if isinstance(error, HaError) else "rows_unreadable"
+        told = error.message if isinstance(error, HaError) else str(error)
+        step = error.next_step if isinstance(error, HaError) else "Check the table (CHECK TABLE)."
+        return self._said(name, findings.ERROR, code, told, step)
+
+    def _said(self, name: str, verdict: str, code: str = "", why: str = "", next_step: str = "") -> TableResult:
+        named = self._table.named
+        return TableResult(named.schema, named.table, name, findings.WHOLE, verdict, code, why, next_step)
+
+    def _result(self, name: str, replica: _Replica, stopped: str, seconds: float) -> TableResult:
+        again = replica.recheck
+        if again.difference_count:
+            said = self._said(
+                name,
+                findings.DIFFERENT,
+                "rows_differ",
+                f"{again.difference_count} rows differ" + (f"; {stopped}" if stopped else ""),
+                "See the differences and the repair plan; clone the replica when in doubt.",
+            )
+        elif replica.problem is not None:
+            said = replica.problem
+        elif again.restless:
+            said = self._said(
+                name,
+                findings.UNSTABLE,
+                "rows_restless",
+                f"{again.restless} rows kept changing faster than they could be compared",
+                "Run again when they are written less often, or allow a longer lock.",
+            )
+        elif replica.lagging:
+            said = self._said(
+                name,
+                findings.LAGGING,
+                "replica_late",
+                f"it did not catch up within {self._limits.rechecking.catch_up:g} s, {replica.lagging} times",
+                "See why its applier is late; then run again.",
+            )
+        elif stopped:
+            said = self._said(name, findings.SKIPPED, "not_finished", stopped, "Run again: it goes on from there.")
+        else:
+            said = self._said(name, findings.PASS)
+        return dataclasses.replace(
+            said,
+            rows=self._rows,
+            rechecked=again.rows,
+            difference_count=again.difference_count,
+            differences=tuple(again.differences),
+            covered=round(self._covered, 4),
+            seconds=seconds,
+        )
