@@ -85,7 +85,10 @@ PURE = (
     ),
     *(
         f"consistency/{name}.py"
-        for name in ("layout", "lookup", "canonical", "questions", "chunks", "settle", "findings")
+        for name in (
+            *("layout", "lookup", "canonical", "questions", "chunks", "settle", "findings", "preflight", "repair"),
+            "report",
+        )
     ),
     *(f"clone/{name}.py" for name in ("plan", "progress", "directory_plan")),
     *(f"replication/{name}.py" for name in ("plan", "member", "attach", "situation", "refusals", "predict", "steps")),
@@ -95,6 +98,7 @@ PURE_BUT_FOR = {
     ("rejoin/plan.py", "binlog/tail.py"): "Tail",
     ("rejoin/plan.py", "binlog/transactions.py"): "Transaction",
     ("consistency/lookup.py", "server/session.py"): "identifier",
+    ("consistency/repair.py", "server/session.py"): "identifier",
     ("rejoin/compare_plan.py", "binlog/rows_json.py"): "value_of",
     ("replication/situation.py", "server/accounts.py"): "replication_user",
 }
@@ -139,6 +143,9 @@ MAY_SLEEP = {
     ("plugins/module_utils/rejoin/compare.py", "compare"): "a row in flight on the primary that comes to rest",
     ("plugins/module_utils/consistency/recheck.py", "__init__"): "handed in, so that tests do not wait",
     ("plugins/module_utils/consistency/whole.py", "__init__"): "handed in, so that tests do not wait",
+    ("plugins/module_utils/consistency/multiset.py", "__init__"): "handed in, so that tests do not wait",
+    ("plugins/module_utils/consistency/pace.py", "__init__"): "handed in, so that tests do not wait",
+    ("plugins/module_utils/consistency/run.py", "run"): "handed in, so that tests do not wait",
     (
         "plugins/module_utils/clone/copy.py",
         "follow",
@@ -157,6 +164,7 @@ MAY_CATCH_ALL = {
 MODULE_EXTRAS = {
     ("plugins/modules/mysql_binlog_archive.py", "socket"): "says on which host it ran",
     ("plugins/modules/mysql_binlog_archive.py", "time"): "says when it ran",
+    ("plugins/modules/mysql_consistency.py", "time"): "says when it ran",
     ("plugins/modules/mysql_rejoin.py", "socket"): "says on which host it ran",
     ("plugins/modules/mysql_rejoin.py", "time"): "says when it ran",
 }

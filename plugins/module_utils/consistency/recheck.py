@@ -75,6 +75,11 @@ class Recheck:
         self.rows = 0
         self.restless = 0
 
+    @property
+    def pending(self) -> int:
+        """Keys that are not judged yet."""
+        return len(self._pending)
+
     def add(self, keys: Sequence[Key]) -> None:
         """
         :raises Lagging: the replica did not catch up; the keys of that batch are not judged.

@@ -53,14 +53,21 @@ class _Replica:
     def done(self) -> bool:
         return self.problem is not None
 
+    @property
+    def doubtful(self) -> bool:
+        """Something of what was read so far is not known to be the same."""
+        again = self.recheck
+        return bool(self.done or self.lagging or again.pending or again.difference_count or again.restless)
+
 
 @dataclasses.dataclass(frozen=True)
 class Reached:
-    """How far a table was compared: everything up to ``upto``."""
+    """How far a table was compared: everything up to ``upto``. ``clean``: and all of it was the same everywhere."""
 
     upto: Bound
     rows: int
     covered: float
+    clean: bool
 
 
 class WholeTable:
@@ -140,7 +147,8 @@ class WholeTable:
                 self._covered = 1.0
                 return ""
             after = upto
-            self._reached(Reached(after, self._rows, self._covered))
+            clean = not any(replica.doubtful for replica in self._replicas.values())
+            self._reached(Reached(after, self._rows, self._covered, clean))
 
     def _enough(self, replica: _Replica) -> bool:
         return replica.done or replica.recheck.difference_count >= self._limits.differences
