@@ -57,6 +57,7 @@ _SETTINGS: Mapping[str, Any] = {
     "default_week_format": 0,
     "lc_time_names": "en_US",
     "sql_auto_is_null": 0,
+    "completion_type": "NO_CHAIN",  # a ROLLBACK ends the snapshot, and begins nothing
     "sql_select_limit": (1 << 64) - 1,
 }
 # Set before each statement, and put back with the others.

@@ -26,6 +26,7 @@ OWN: dict[str, Any] = {
     "collation_connection": "utf8mb4_general_ci", "group_concat_max_len": 1024, "div_precision_increment": 9,
     "default_week_format": 3, "lc_time_names": "cs_CZ", "sql_auto_is_null": 1, "sql_select_limit": 10,
     "max_execution_time": 77, "lock_wait_timeout": 31536000,
+    "completion_type": "CHAIN",
 }  # fmt: skip
 
 COUNT = Assertion("count", "SELECT COUNT(*) FROM t", "SELECT COUNT(*) FROM t", "equal")
