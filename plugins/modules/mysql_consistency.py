@@ -20,7 +20,8 @@ description:
     with the primary's row unchanged; a row that is written too often for that is compared under a short shared lock.
   - >-
     V(whole) in O(modes) compares whole tables by digests that the servers compute, range by range of a key, down to the
-    rows. Two rows have the same digest only if all columns are the same, whatever they hold.
+    rows. Two rows have the same digest only if all columns are the same, whatever they hold. V(business) runs
+    statements that the application's people wrote, on both sides.
   - >-
     Only V(pass) in RV(verdict) is a pass. A table that could not be compared is never one.
 options:
@@ -41,8 +42,18 @@ options:
       - What is compared.
     type: list
     elements: str
-    choices: [whole]
+    choices: [whole, business]
     default: [whole]
+  assertions:
+    description:
+      - >-
+        For V(business) in O(modes): what the application's people know to be true of their data, each with C(name),
+        C(sql) (one statement that reads; or C(sql_primary) and C(sql_replica)), C(expect) (V(equal) on both sides,
+        V(zero_rows) on each, V(tolerance)), and if wanted C(tolerance), C(severity) (V(critical), V(warning), V(info)),
+        C(timeout) in seconds, C(max_rows). Only critical ones count for RV(verdict).
+    type: list
+    elements: dict
+    default: []
   include:
     description:
       - Patterns of tables, V(schema.table) with V(*) and V(?); a schema's name alone stands for all its tables. Without
@@ -187,6 +198,14 @@ tables:
   returned: always
   type: list
   elements: dict
+assertions:
+  description: >-
+    One for each assertion and server, with C(name), C(replica), C(side), C(verdict), C(severity), C(why), the number of
+    rows, and the first C(differences).
+  returned: always
+  type: list
+  elements: dict
+  sample: []
 repair:
   description: What a person may do, C(table), C(replica), C(way), C(rows), C(sql) to read, C(why). Nothing is run.
   returned: always
@@ -229,7 +248,8 @@ SPEC = dict(
     **glue.MEMBERS_SPEC,
     primary={"type": "str", "default": ""},
     replicas={"type": "list", "elements": "str", "default": []},
-    modes={"type": "list", "elements": "str", "choices": ["whole"], "default": ["whole"]},
+    modes={"type": "list", "elements": "str", "choices": ["whole", "business"], "default": ["whole"]},
+    assertions={"type": "list", "elements": "dict", "default": []},
     include={"type": "list", "elements": "str", "default": []},
     exclude={"type": "list", "elements": "str", "default": []},
     reveal={"type": "bool", "default": False},
@@ -257,6 +277,7 @@ def compare(params, check_mode, warn):
             primary=params["primary"],
             replicas=tuple(params["replicas"]),
             modes=tuple(params["modes"]),
+            assertions=tuple(params["assertions"]),
             include=tuple(params["include"]),
             exclude=tuple(params["exclude"]),
             limits=Limits(

@@ -34,7 +34,6 @@ ROOMS: dict[str, frozenset[str]] = {
     "consistency": frozenset({"ground", "server", "topology", "binlog", "durable_file", "config_file"}),
     "keeper": frozenset({"ground", "server", "topology", "config_file"}),
     "clone": frozenset({"ground", "server", "topology"}),
-    "consistency": frozenset({"ground", "server", "topology", "binlog", "config_file", "durable_file"}),
     "replication": frozenset({"ground", "server", "topology", "binlog", "clone"}),
     "rejoin": frozenset(
         {

@@ -15,7 +15,8 @@ from ..errors import HaError
 from ..server.session import Login, Session, StatementFailed
 from ..server.state import Member, Observation, ServerState
 from ..topology.observe import Members
-from . import findings, multiset, recheck, repair, whole
+from . import assertions, business, findings, multiset, recheck, repair, whole
+from .assertion_verdict import Verdict
 from .barrier import executed, reading, wait_executed
 from .checkpoint import Checkpoint, State, question
 from .chunks import ordered
@@ -128,6 +129,8 @@ class _Run:
         self._checkpoint = Checkpoint(request.state_directory, request.cluster)
         self._resumed = False
         self._state: State
+        self._asserted: list[dict[str, Any]] = []
+        self._assertions = assertions.parse(request.assertions) if findings.BUSINESS in request.modes else ()
 
     def run(self) -> dict[str, Any]:
         observation = self._pool.observe(within=_LOOK_WITHIN)
@@ -142,7 +145,10 @@ class _Run:
         with ExitStack() as stack:
             for session in (there, *sessions.values()):
                 stack.enter_context(reading(session, statement=self._limits.statement))
-            self._tables(there, sessions, stopped)
+            if self._table_modes:
+                self._tables(there, sessions, stopped)
+            if self._assertions:
+                self._business(there, sessions, stopped)
         report = self._report(primary.name, replicas)
         if report["finished"]:
             self._checkpoint.forget()
@@ -364,10 +370,40 @@ class _Run:
             sleep=self._sleep,
         ).run()
 
+    # --- assertions --------------------------------------------------------------------------------------------------
+    def _business(self, there: Session, sessions: Mapping[str, Session], stopped: Mapping[str, ServerFinding]) -> None:
+        def barrier(name: str, gtids: str, patience: float) -> bool:
+            return wait_executed(sessions[name], gtids, patience=patience, statement=self._limits.statement)
+
+        left = self._until - self._clock()
+        within = min(left, business.Limits.within * max(len(self._assertions), 1)) if left > 0 else 0.001
+        said = business.run(
+            self._assertions,
+            there,
+            sessions,
+            barrier,
+            clock=self._clock,
+            sleep=self._sleep,
+            limits=business.Limits(within, self._limits.catch_up),
+            reveal=self._request.reveal,
+        )
+        for verdict in said.verdicts:
+            self._asserted.append(_asserted(verdict))
+        for name, finding in stopped.items():
+            for each in self._assertions:
+                self._asserted.append(
+                    {
+                        **_asserted(Verdict(each.name, each.expect, each.severity, "replica", name, finding.verdict)),
+                        "code": finding.code,
+                        "why": finding.why,
+                    }
+                )
+
     # --- the report --------------------------------------------------------------------------------------------------
     def _report(self, primary: str, replicas: Sequence[str]) -> dict[str, Any]:
         request = self._request
         verdicts = [*(each.verdict for each in self._servers), *(each.verdict for each in self._results)]
+        verdicts += [each["verdict"] for each in self._asserted if each["severity"] == assertions.CRITICAL]
         by_verdict: dict[str, int] = {}
         for result in self._results:
             by_verdict[result.verdict] = by_verdict.get(result.verdict, 0) + 1
@@ -383,7 +419,7 @@ class _Run:
             "resumed": self._resumed,
             "servers": [each.as_result() for each in self._servers],
             "tables": [each.as_result() for each in self._results],
-            "assertions": [],
+            "assertions": self._asserted,
             "repair": self._repair,
             "counts": {
                 "tables": len({each.name for each in self._results}),
@@ -406,6 +442,26 @@ def _kept(bound: Optional[Sequence[Any]]) -> Optional[list[Any]]:
 
 def _bound(kept: Optional[Sequence[Any]]) -> Optional[tuple[Any, ...]]:
     return None if kept is None else tuple(bytes.fromhex(v["hex"]) if isinstance(v, dict) else v for v in kept)
+
+
+def _asserted(verdict: Verdict) -> dict[str, Any]:
+    """As the report has it."""
+    return {
+        "name": verdict.assertion,
+        "expect": verdict.expect,
+        "severity": verdict.severity,
+        "side": verdict.side,
+        "replica": verdict.member,
+        "verdict": verdict.verdict,
+        "code": "" if verdict.verdict == findings.PASS else f"assertion_{verdict.verdict}",
+        "why": verdict.reason,
+        "rows_primary": verdict.rows.get("primary"),
+        "rows_replica": verdict.rows.get("replica"),
+        "difference_count": verdict.count,
+        "differences": [dict(each) for each in verdict.evidence],
+        "rounds": verdict.rounds,
+        "errno": verdict.errno,
+    }
 
 
 def _late(named: Named, replica: str, mode: str, patience: float) -> TableResult:
