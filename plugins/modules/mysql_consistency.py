@@ -20,8 +20,9 @@ description:
     with the primary's row unchanged; a row that is written too often for that is compared under a short shared lock.
   - >-
     V(whole) in O(modes) compares whole tables by digests that the servers compute, range by range of a key, down to the
-    rows. Two rows have the same digest only if all columns are the same, whatever they hold. V(business) runs
-    statements that the application's people wrote, on both sides.
+    rows. Two rows have the same digest only if all columns are the same, whatever they hold. V(snapshot) does that for
+    one replica after the other while its applier stands still where a snapshot of the primary is, so that nothing is in
+    flight. V(business) runs statements that the application's people wrote, on both sides.
   - >-
     Only V(pass) in RV(verdict) is a pass. A table that could not be compared is never one.
 options:
@@ -42,8 +43,18 @@ options:
       - What is compared.
     type: list
     elements: str
-    choices: [whole, business]
+    choices: [whole, snapshot, business]
     default: [whole]
+  admin_user:
+    description:
+      - For V(snapshot) in O(modes), an account that may hold the primary's commits for an instant and stop a replica's
+        applier.
+    type: str
+    default: lossless_admin
+  admin_password:
+    description:
+      - Its password.
+    type: str
   assertions:
     description:
       - >-
@@ -248,7 +259,9 @@ SPEC = dict(
     **glue.MEMBERS_SPEC,
     primary={"type": "str", "default": ""},
     replicas={"type": "list", "elements": "str", "default": []},
-    modes={"type": "list", "elements": "str", "choices": ["whole", "business"], "default": ["whole"]},
+    modes={"type": "list", "elements": "str", "choices": ["whole", "snapshot", "business"], "default": ["whole"]},
+    admin_user={"type": "str", "default": "lossless_admin"},
+    admin_password={"type": "str", "no_log": True},
     assertions={"type": "list", "elements": "dict", "default": []},
     include={"type": "list", "elements": "str", "default": []},
     exclude={"type": "list", "elements": "str", "default": []},
@@ -295,6 +308,7 @@ def compare(params, check_mode, warn):
             state_directory=params["state_directory"],
             now=time.time(),
             connect_timeout=params["connect_timeout"],
+            admin=glue.second_login(params, "admin") if params["admin_password"] else None,
         )
     )
     error = failure(report)

@@ -31,7 +31,9 @@ ROOMS: dict[str, frozenset[str]] = {
     "config_file": frozenset({"ground"}),
     "durable_file": frozenset(),
     "fault_points": frozenset(),
-    "consistency": frozenset({"ground", "server", "topology", "binlog", "durable_file", "config_file"}),
+    "consistency": frozenset(
+        {"ground", "server", "topology", "binlog", "clone", "replication", "config_file", "durable_file"}
+    ),
     "keeper": frozenset({"ground", "server", "topology", "config_file"}),
     "clone": frozenset({"ground", "server", "topology"}),
     "replication": frozenset({"ground", "server", "topology", "binlog", "clone"}),
@@ -147,6 +149,7 @@ MAY_SLEEP = {
     ("plugins/module_utils/consistency/multiset.py", "__init__"): "handed in, so that tests do not wait",
     ("plugins/module_utils/consistency/pace.py", "__init__"): "handed in, so that tests do not wait",
     ("plugins/module_utils/consistency/run.py", "run"): "handed in, so that tests do not wait",
+    ("plugins/module_utils/consistency/snapshot.py", "at_one_gtid"): "handed in, so that tests do not wait",
     (
         "plugins/module_utils/clone/copy.py",
         "follow",

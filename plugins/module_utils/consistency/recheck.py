@@ -23,7 +23,7 @@ from ..server.session import Session, StatementFailed
 from .barrier import executed, wait_executed
 from .findings import EXTRA, MISSING, VALUE, Difference
 from .questions import Key, Rows, Table
-from .settle import Open, Settling
+from .settle import CONFIRMED_BY, Open, Settling
 
 BATCH = 200
 PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
@@ -36,12 +36,16 @@ _LOCKED = frozenset({1205, 3572, 1213})
 @dataclasses.dataclass(frozen=True)
 class Limits:
     """Seconds: ``statement`` for one; ``catch_up`` for the replica to be where the primary was, each time; ``lock`` for
-    which a restless row may be locked at most, 0 for never. ``listed``: differences that are told in full."""
+    which a restless row may be locked at most, 0 for never. ``listed``: differences that are told in full.
+
+    ``exact``: both servers stand still at the same GTID (``snapshot``), so that what differs once, differs.
+    """
 
     statement: float = 30.0
     catch_up: float = 60.0
     lock: float = 2.0
     listed: int = 100
+    exact: bool = False
 
 
 class Lagging(Exception):
@@ -109,6 +113,11 @@ class Recheck:
 
     def _rounds(self, keys: Sequence[Key], settling: Settling[Key]) -> None:
         left = list(keys)
+        if self._limits.exact:
+            there, here = self._read(self._primary, left), self._read(self._replica, left)
+            for _time in range(CONFIRMED_BY):
+                settling.see(there, here)
+            return
         for pause in PAUSES:
             if pause:
                 self._sleep(pause)
