@@ -138,6 +138,22 @@ options:
       - A table without a usable key is read as a whole, if it has no more rows than that; otherwise it is skipped.
     type: int
     default: 1000000
+  progress_every:
+    description:
+      - Seconds between two lines that say how far it is; V(0) for none. A table in which something is open yet is
+        finished first.
+    type: float
+    default: 5.0
+  pause_after:
+    description:
+      - Seconds after which the module returns where it is; V(0) for not before its end.
+      - It is between the action plugin and the module, and is set by the plugin.
+    type: float
+    default: 0.0
+  under_way:
+    description:
+      - What the module returned when it paused, to go on from there. Likewise set by the plugin.
+    type: dict
 extends_documentation_fragment:
   - lossless.mysql_ha.attributes
   - lossless.mysql_ha.login
@@ -227,6 +243,15 @@ counts:
   description: C(tables), C(rows), C(rechecked), C(differences), and C(by_verdict).
   returned: always
   type: dict
+progress:
+  description: When it has paused, C(line) says how far it is.
+  returned: always
+  type: dict
+  sample: {"line": ""}
+under_way:
+  description: When it has paused, what it needs to go on.
+  returned: always
+  type: dict
 finished:
   description: Whether everything was compared; otherwise running again goes on, if there is a state directory.
   returned: always
@@ -277,6 +302,9 @@ SPEC = dict(
     max_differences={"type": "int", "default": 10000},
     listed={"type": "int", "default": 100},
     max_rows_without_key={"type": "int", "default": 1000000},
+    progress_every={"type": "float", "default": 5.0},
+    pause_after={"type": "float", "default": 0.0},
+    under_way={"type": "dict"},
 )
 
 
@@ -308,9 +336,13 @@ def compare(params, check_mode, warn):
             state_directory=params["state_directory"],
             now=time.time(),
             connect_timeout=params["connect_timeout"],
+            part=params["pause_after"],
+            state=params["under_way"],
             admin=glue.second_login(params, "admin") if params["admin_password"] else None,
         )
     )
+    if report["under_way"]:
+        return glue.Outcome(False, report)
     error = failure(report)
     if error is not None and params["fail_on_difference"]:
         raise error

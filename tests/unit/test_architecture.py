@@ -19,7 +19,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 COLLECTION = "ansible_collections.lossless.mysql_ha."
 GLUE = "ansible"
 # Plugins that run on the controller, inside Ansible itself.
-CONTROLLER = ("plugins/lookup/", "plugins/action/")
+CONTROLLER = ("plugins/lookup/", "plugins/action/", "plugins/plugin_utils/")
 GROUND = frozenset({"gtid", "errors", "refusal"})
 
 # Which rooms a room may use besides itself. A room that is not here is a finding: decide where it belongs.

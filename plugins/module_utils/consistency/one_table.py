@@ -26,7 +26,10 @@ _LAYOUT_PAUSES = (0.0, 0.5, 2.0)
 
 @dataclasses.dataclass(frozen=True)
 class How:
-    """What is the same for all tables of a run: limits, the clock, and whom to tell. See ``run.Limits``."""
+    """What is the same for all tables of a run: limits, the clock, and whom to tell. See ``run.Limits``.
+
+    ``pause``: whether this part of the run is over; ``until``: when all of it is, by the clock.
+    """
 
     rechecking: recheck.Limits
     differences: int
@@ -34,6 +37,7 @@ class How:
     until: float
     reveal: bool
     before_range: Callable[[], None]
+    pause: Callable[[], bool]
     save: Callable[[State], None]
     say: Callable[[str], None]
     clock: Callable[[], float]
@@ -131,15 +135,19 @@ class OneTable:
         goes_on = resumable and state.table == name and state.after is not None
         saved = how.clock()
 
-        def reached(how_far: Reached) -> None:
+        def reached(how_far: Reached) -> bool:
             nonlocal saved
-            if how.clock() - saved < _SAVE_EVERY:
-                return
+            may_pause = how_far.clean and resumable
+            pauses = may_pause and how.pause()
+            if how.clock() - saved < _SAVE_EVERY and not pauses:
+                return False
             saved = how.clock()
-            how.say(f"{name}: {how_far.rows} rows, {how_far.covered:.0%}")
-            if how_far.clean and resumable:
-                state.table, state.after = name, _kept(how_far.upto)
+            state.line = f"{name}: {how_far.rows} rows, {how_far.covered:.0%}"
+            how.say(state.line)
+            if may_pause:
+                state.table, state.after, state.rows = name, _kept(how_far.upto), how_far.rows
                 how.save(state)
+            return pauses
 
         return WholeTable(
             table,
@@ -148,6 +156,7 @@ class OneTable:
             whole.Limits(self._rechecking, differences=how.differences, until=how.until),
             reveal=how.reveal,
             after=_bound(state.after) if goes_on else None,
+            rows=state.rows if goes_on else 0,
             before_range=how.before_range,
             reached=reached,
             clock=how.clock,

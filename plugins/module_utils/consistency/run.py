@@ -25,6 +25,7 @@ from .pace import Bounds, Pace
 from .preflight import ServerFinding, look
 from .questions import Named
 from .tables import Listed, chosen, tables
+from .whole import PAUSED
 
 _LOOK_WITHIN = 10.0
 
@@ -57,6 +58,9 @@ class Request:
     :param state_directory: where an unfinished run is kept; empty: nowhere.
     :param now: seconds since the epoch.
     :param admin: for mode ``snapshot``: may lock the primary for an instant, and stop a replica's applier.
+    :param part: seconds after which the run returns where it is, with ``under_way`` in its report; called again with
+        that, it goes on. 0: it runs to its end. A table in which something is open yet is finished first.
+    :param state: what the part before has returned.
     """
 
     cluster: str
@@ -75,6 +79,8 @@ class Request:
     now: float = 0.0
     connect_timeout: float = 2.0
     admin: Optional[Login] = None
+    part: float = 0.0
+    state: Optional[Mapping[str, Any]] = None
 
 
 Say = Callable[[str], None]
@@ -114,11 +120,11 @@ class _Run:
         self._clock = clock
         self._sleep = sleep
         self._began = clock()
-        self._until = self._began + request.limits.within if request.limits.within else float("inf")
+        self._until = float("inf")
+        self._paused = False
         self._servers: list[ServerFinding] = []
         self._results: list[TableResult] = []
-        self._repair: list[dict[str, Any]] = []
-        self._checkpoint = Checkpoint(request.state_directory, request.cluster)
+        self._checkpoint = Checkpoint(request.state_directory, request.cluster, request.state)
         self._resumed = False
         self._state: State
         self._asserted: list[dict[str, Any]] = []
@@ -140,9 +146,9 @@ class _Run:
                 stack.enter_context(reading(session, statement=self._limits.statement))
             if self._live_modes:
                 self._tables(there, sessions, stopped, self._live_modes)
-            if self._assertions:
+            if self._assertions and not self._paused:
                 self._business(there, sessions, stopped)
-        if findings.SNAPSHOT in request.modes:
+        if findings.SNAPSHOT in request.modes and not self._paused:
             self._snapshots(there, sessions, stopped)
         report = self._report(primary.name, replicas)
         if report["finished"]:
@@ -205,6 +211,9 @@ class _Run:
         kept = self._checkpoint.load(asked, request.now)
         self._resumed = kept is not None
         self._state = kept or State(asked, request.now)
+        if request.limits.within:
+            spent = max(request.now - self._state.started_at, 0.0)
+            self._until = self._began + request.limits.within - spent
         if self._resumed:
             self._say(f"goes on with a run that was cut off: {len(self._state.done)} results are there")
 
@@ -237,7 +246,10 @@ class _Run:
             sleep=self._sleep,
         )
         for number, named in enumerate(wanted, 1):
-            self._say(f"{number} of {len(wanted)}: {named.schema}.{named.table}")
+            if self._paused:
+                return
+            self._state.line = f"{number} of {len(wanted)}: {named.schema}.{named.table}"
+            self._say(self._state.line)
             for finding in stopped.values():
                 self._results += [_as_the_server(named, mode, finding) for mode in modes]
             largest = max((each[named].estimate for each in (listed, *lists.values()) if named in each), default=0)
@@ -262,13 +274,21 @@ class _Run:
                     kept[name] = findings.result_from(done)
             one = OneTable(listed, mode, there, self._how(pace), self._state)
             found = one.compare(left) if left else {}
-            planned = {(each["table"], each["replica"]) for each in self._repair}
-            self._repair += [each for each in one.repair if (each["table"], each["replica"]) not in planned]
+            planned = {(each["table"], each["replica"]) for each in self._state.repair}
+            self._state.repair += [each for each in one.repair if (each["table"], each["replica"]) not in planned]
             for name, result in {**kept, **found}.items():
+                if result.code == "not_finished" and result.why == PAUSED:
+                    self._paused = True
+                    continue
                 self._results.append(result)
                 if result.code != "not_finished":
                     self._state.done[_key(mode, named, name)] = result.as_result()
             self._checkpoint.save(self._state)
+            # Each part gets on by a table, or by a range of one.
+            self._paused |= bool(left) and mode in self._live_modes and self._part_is_over()
+
+    def _part_is_over(self) -> bool:
+        return 0 < self._request.part <= self._clock() - self._began
 
     def _how(self, pace: Pace) -> How:
         limits = self._limits
@@ -279,6 +299,7 @@ class _Run:
             until=self._until,
             reveal=self._request.reveal,
             before_range=pace.wait,
+            pause=self._part_is_over,
             save=self._checkpoint.save,
             say=self._say,
             clock=self._clock,
@@ -374,12 +395,14 @@ class _Run:
             "verdict": worst(verdicts),
             "started_at": self._state.started_at,
             "seconds": round(self._clock() - self._began, 3),
-            "finished": not any(result.code == "not_finished" for result in self._results),
+            "finished": not self._paused and not any(result.code == "not_finished" for result in self._results),
+            "under_way": self._state.as_kept() if self._paused else None,
+            "progress": {"line": self._state.line},
             "resumed": self._resumed,
             "servers": [each.as_result() for each in self._servers],
             "tables": [each.as_result() for each in self._results],
             "assertions": self._asserted,
-            "repair": self._repair,
+            "repair": self._state.repair,
             "counts": {
                 "tables": len({each.name for each in self._results}),
                 "rows": sum(each.rows for each in self._results),

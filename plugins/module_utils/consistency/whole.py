@@ -24,6 +24,7 @@ from .lookup import Bound, Range, Statement, Unfit
 from .questions import Rows, Table
 from .recheck import Lagging, Recheck
 
+PAUSED = "it goes on in the next part of this run"
 SMALL = 2_000
 """Rows of a range whose rows are listed."""
 
@@ -74,8 +75,8 @@ class WholeTable:
     """One table with a key, on the primary and its replicas.
 
     :param before_range: called before each range: holds the run back while the servers are busy.
-    :param reached: called after each range.
-    :param after: where an earlier run of the same table got to.
+    :param reached: called after each range; true: go no further, for the rest is for later (``PAUSED``).
+    :param after: where an earlier run of the same table got to, and ``rows`` that it had compared.
     """
 
     def __init__(
@@ -87,8 +88,9 @@ class WholeTable:
         *,
         reveal: bool = False,
         after: Bound = None,
+        rows: int = 0,
         before_range: Callable[[], None] = lambda: None,
-        reached: Callable[[Reached], None] = lambda reached: None,
+        reached: Callable[[Reached], bool] = lambda reached: False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -99,7 +101,7 @@ class WholeTable:
         self._before_range = before_range
         self._reached = reached
         self._clock = clock
-        self._rows = 0
+        self._rows = rows
         self._covered = 0.0
         self._replicas = {
             name: _Replica(
@@ -148,7 +150,8 @@ class WholeTable:
                 return ""
             after = upto
             clean = not any(replica.doubtful for replica in self._replicas.values())
-            self._reached(Reached(after, self._rows, self._covered, clean))
+            if self._reached(Reached(after, self._rows, self._covered, clean)):
+                return PAUSED
 
     def _enough(self, replica: _Replica) -> bool:
         return replica.done or replica.recheck.difference_count >= self._limits.differences
