@@ -60,6 +60,7 @@ PURE = (
     *(f"{name}.py" for name in sorted(GROUND)),
     *(f"server/{name}.py" for name in ("state", "dialect", "settings")),
     *(f"topology/{name}.py" for name in ("durability", "testimony", "proof", "diagnose", "render")),
+    "binlog/statement_objects.py",
     "failover/plan.py",
     "rejoin/compare_plan.py",
     "keeper/lease.py",

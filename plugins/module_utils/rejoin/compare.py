@@ -32,10 +32,11 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Sequenc
 
 from ..binlog import archive
 from ..binlog.rows_json import ROW
+from ..binlog.statement_objects import Named, Unfit, objects_of
 from ..errors import HaError
 from ..server.session import Session, StatementFailed, identifier
 from . import compare_plan as plan
-from .compare_plan import Layout, Lookup, Named, Settling, Unfit
+from .compare_plan import Layout, Lookup, Settling
 
 EQUAL, DIFFERENT, UNKNOWN = "equal", "different", "unknown"
 
@@ -445,7 +446,7 @@ class _Comparing:
 
     def _statement(self, statement: Mapping[str, Any]) -> None:
         try:
-            for named in plan.objects_of(statement):
+            for named in objects_of(statement):
                 if named not in self._definitions:
                     self._definitions.add(named)
                     self._definition(named)
