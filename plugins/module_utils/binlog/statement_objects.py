@@ -32,12 +32,18 @@ class Named(NamedTuple):
     table: str
 
 
+def words_of(text: str) -> list[str]:
+    """Its words, names in backticks, texts and signs, one after the other; without comments, but with what stands in
+    comments that the server executes."""
+    return [token for token in _TOKEN.findall(text) if not token.startswith(_SKIPPED)]
+
+
 def objects_of(statement: Mapping[str, Any]) -> tuple[Named, ...]:
     """The tables, views and schemas whose definition a logged statement concerns.
 
     :raises Unfit: it concerns something else, or contents that it does not name.
     """
-    tokens = [token for token in _TOKEN.findall(str(statement["text"])) if not token.startswith(_SKIPPED)]
+    tokens = words_of(str(statement["text"]))
     words = [token.upper() for token in tokens]
     verb = str(statement["verb"]) or " ".join(word for word in words[:2] if word.isalpha())
     reader = _Reader(tokens, words, str(statement["schema"]))
