@@ -2,11 +2,11 @@
 
     python -m benchmarks.binlog_keys [--rows 150000] [--samples 5] [--profile]
 
-Each width is a file that is made here, with full metadata and checksums as mysqld writes them, in a temporary directory:
-row events of 8 KiB (``binlog_row_event_max_size``), inserts, updates and deletes in turn, a new key in each row, which
-is the dearest for what keeps the keys; and once a transaction for every single row. One process reads the file, keeps
-the keys (with a quarter of the memory that they need, so most go to disk and come back), and reads out every distinct
-key with its values. The figure is rows over the seconds of processor time that this took.
+Each width is a file that is made here, with full metadata and checksums as mysqld writes them, in a temporary
+directory: row events of 8 KiB (``binlog_row_event_max_size``), inserts, updates and deletes in turn, a new key in each
+row, which is the dearest for what keeps the keys; and once a transaction for every single row. One process reads the
+file, keeps the keys (with a quarter of the memory that they need, so most go to disk and come back), and reads out
+every distinct key with its values. The figure is rows over the seconds of processor time that this took.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "server": frozenset({"ground"}),
     "topology": frozenset({"ground", "server"}),
     "binlog": frozenset({"ground"}),
+    "consistency": frozenset({"ground", "server", "topology", "binlog", "durable_file", "config_file"}),
     "config_file": frozenset({"ground"}),
     "durable_file": frozenset(),
     "fault_points": frozenset(),
@@ -60,7 +61,9 @@ PURE = (
     *(f"{name}.py" for name in sorted(GROUND)),
     *(f"server/{name}.py" for name in ("state", "dialect", "settings")),
     *(f"topology/{name}.py" for name in ("durability", "testimony", "proof", "diagnose", "render")),
+    "binlog/charsets.py",
     "binlog/statement_objects.py",
+    "consistency/statement_reach.py",
     "failover/plan.py",
     "rejoin/compare_plan.py",
     "keeper/lease.py",
@@ -91,6 +94,7 @@ PURE_BUT_FOR = {
     ("rejoin/plan.py", "binlog/transactions.py"): "Transaction",
     ("rejoin/compare_plan.py", "server/session.py"): "identifier",
     ("rejoin/compare_plan.py", "binlog/rows_json.py"): "value_of",
+    ("consistency/statement_reach.py", "binlog/events.py"): "Query",
     ("replication/situation.py", "server/accounts.py"): "replication_user",
 }
 # The clock, chance, the network, files and other processes: for a decider they are arguments.

@@ -281,11 +281,10 @@ class KeyPlan:
             nulls = data[position:start]
             new, position = (new_layouts.get(nulls) or after.layout(nulls))(data, start)
             found.append(old)
-            if whole:
-                if new != old:
-                    found.append(new)
-            elif new:
-                found.append(self._mixed(before, old_nulls, old_start, after, nulls, start, data))
+            if not whole:
+                new = self._mixed(before, old_nulls, old_start, after, nulls, start, data) if new else old
+            if new != old:
+                found.append(new)
             rows += 1
             if rows == _AT_ONCE:
                 _check_end(position, end)

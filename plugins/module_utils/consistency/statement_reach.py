@@ -61,11 +61,9 @@ def reach_of(query: Query) -> Reach:
         return NOTHING
     if first in _WRITES:
         return _of_write(query, head)
-    if first not in _OF_DEFINITIONS:
-        return Reach(STATEMENT, (), True, _shown(first))
-    if len(query.text) > _MOST_TEXT or not _readable(query):
-        return Reach(DDL, (), True, first)
-    return _of_definition(query, words_of(query.text))
+    if first in _OF_DEFINITIONS:
+        return _of_definition(query, head)
+    return Reach(STATEMENT, (), True, _shown(first))
 
 
 def _readable(query: Query) -> bool:
@@ -111,19 +109,23 @@ def _name(tokens: list[str], place: int, schema: str) -> tuple[Named, ...]:
     return (Named(*parts) if len(parts) == 2 else Named(schema, parts[0]),) if parts else ()
 
 
-def _of_definition(query: Query, tokens: list[str]) -> Reach:
-    words = [token.upper() for token in tokens]
-    kind = next((word for word in words[1:_BEFORE_KIND] if word in _KINDS), "")
-    verb = f"{words[0]} {kind}".strip()
-    if words[0] == "TRUNCATE":
-        named = _name(tokens, 2 if words[1:2] == ["TABLE"] else 1, query.schema)
-        return Reach(DDL, named, not named, verb)
-    if kind in _WITHOUT_ROWS:
+def _of_definition(query: Query, head: list[str]) -> Reach:
+    first, *following = (token.upper() for token in head[:_BEFORE_KIND])
+    kind = next((word for word in following if word in _KINDS), "")
+    verb = f"{first} {kind}".strip()
+    if kind in _WITHOUT_ROWS and first != "TRUNCATE":
         return NOTHING
+    if len(query.text) > _MOST_TEXT or not _readable(query):
+        return Reach(DDL, (), True, verb)
+    tokens = words_of(query.text)
+    words = [token.upper() for token in tokens]
+    if first == "TRUNCATE":
+        named = _name(tokens, 2 if words[1:2] == ["TABLE"] else 1, query.schema)
+        return Reach(DDL, named, not named, "TRUNCATE")
     named = _objects(query)
-    if not named and words[0] == "ALTER" and kind == "TABLE":
+    if not named and first == "ALTER" and kind == "TABLE":
         named = _altered(query, tokens, words)
-    if words[0] == "CREATE" and kind == "TABLE" and "SELECT" in words:
+    if first == "CREATE" and kind == "TABLE" and "SELECT" in words:
         # Logged as a whole, so its SELECT runs on each server; what that calls may write as well.
         if not query.databases:
             return Reach(STATEMENT, named, True, verb)

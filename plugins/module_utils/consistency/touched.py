@@ -207,7 +207,8 @@ def scan(
     :param directory: where keys go that have no room in memory, in a directory of their own.
     :param most_keys: of one table; one with more is handed over.
     :param most_bytes: of memory for keys, all tables together, about.
-    :param tables: whether a table (schema, name) is of interest; the others are not in the result.
+    :param tables: whether a table (schema, name) is of interest; the keys of others are not looked for. What statements
+        name is in ``handed_over`` all the same, for they may name it otherwise.
     :param always_whole: tables to be handed over in any case.
     :raises HaError: ``binlog_unreadable``, ``binlog_encrypted``, ``binlog_not_a_binlog``,
         ``binlog_version_unsupported``.
@@ -610,8 +611,6 @@ class _Scan(_Reader):
             self.hand_over(table.named, TOO_MANY_KEYS, f"more than {self._most_keys}")
 
     def hand_over(self, named: Named, reason: str, detail: str) -> None:
-        if named.table and not self._wants(*named):
-            return
         if len(self._handed_over) >= _MOST_HANDED_OVER:
             named, reason, detail = _NO_TABLE.named, TOO_MANY_TABLES, f"more than {_MOST_HANDED_OVER}"
         self._handed_over.setdefault((*named, reason), HandedOver(*named, reason, detail, self.gtid))
