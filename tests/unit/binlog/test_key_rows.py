@@ -324,6 +324,23 @@ def test_many_rows_come_in_portions() -> None:
     assert [plan.values(key) for some in portions for key in some.keys] == [(number,) for number in range(10000)]
 
 
+def test_many_updates_come_in_portions() -> None:
+    images = b"".join(
+        smith.image(PAIR, [number, "x", 0]) + smith.image(PAIR, [number + 1, "x", 0]) for number in range(9000)
+    )
+    body = smith.rows(3, images, held=[[True] * 3] * 2)
+    header = rows_header(Kind.UPDATE_ROWS, body, 0, smith.FORM)
+    plan = pair_plan(0)
+    portions = list(plan.keys(Kind.UPDATE_ROWS, header, body))
+    assert [some.rows for some in portions] == [4096, 4096, 9000 - 8192]
+    assert keys_of(plan, Kind.UPDATE_ROWS, body) == [(n + more,) for n in range(9000) for more in (0, 1)]
+
+
+def test_a_table_without_a_key_has_no_plan() -> None:
+    with pytest.raises(ValueError, match="no key"):
+        KeyPlan(decode_table(smith.table_map(PAIR), smith.FORM))
+
+
 def test_more_combinations_of_nulls_than_are_kept() -> None:
     fields = [smith.integer(3, 4), *[smith.varchar(20)] * 12]
     more = smith.names(*(f"c{n}" for n in range(13))) + smith.optional(8, b"\0") + UTF8

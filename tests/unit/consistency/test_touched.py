@@ -213,6 +213,30 @@ def test_too_many_keys(look: Look) -> None:
             assert found.reasons(*T) == () and len(keys(found)) == 100
 
 
+def test_too_many_keys_in_one_event(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(touched, "_MOST_PLANS", 1)
+    log = Log()
+    log.transaction(table_map(), write(*range(10_000)), table_map("u"), write(1), table_map(), write(1))
+    with look(log, most_keys=5000) as found:
+        assert found.reasons(*T) == ("too_many_keys",) and set(found.tables) == {U}
+
+
+def test_a_disk_that_is_full_at_the_end(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    log.transaction(table_map(), write(1, 2))
+    log.transaction(table_map(), write(3))
+    put = key_set._put
+
+    def full_when_merging(stream: Any, given: Any) -> int:
+        if not isinstance(given, list):
+            raise OSError(28, "No space left on device")
+        return put(stream, given)
+
+    monkeypatch.setattr(key_set, "_put", full_when_merging)
+    with look(log, most_bytes=0) as found:
+        assert found.reasons(*T) == ("no_room",) and not found.tables
+
+
 def test_no_room_for_keys(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_arguments: Any) -> int:
         raise OSError(28, "No space left on device")
