@@ -8,14 +8,15 @@ of a large compressed transaction one of those inside it.
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from typing import Iterator, NamedTuple, Optional
 
 from ..errors import HaError
 from . import events
-from .events import CHECKSUM_LENGTH, CONTROL_KINDS, GTID_KINDS, HEADER_LENGTH, MAGIC, FormatDescription, Kind
-from .files import BinlogFile, Content
+from .events import CHECKSUM_LENGTH, CONTROL_KINDS, GTID_KINDS, HEADER_LENGTH, MAGIC, FormatDescription, Kind, malformed
+from .files import BinlogFile, Content, contents_of
 
 _HEADER = struct.Struct("<IBIIIH")
 _LARGE = 1 << 20
@@ -67,6 +68,14 @@ class Sweep:
 
         :raises HaError: as ``BinlogFile.contents``.
         """
+        form = self.form
+        if event.data and form is not None:
+            payload = events.decode_payload(event.data[event.base :])
+            if payload.offset + payload.size > len(event.data) - event.base:
+                raise malformed("TRANSACTION_PAYLOAD event", "its contents are longer than it")
+            packed = io.BytesIO(event.data)
+            packed.seek(event.base + payload.offset)
+            return contents_of(payload, packed.read, form)
         self._moved = True
         return self._file.contents(event.offset, event.end)
 
