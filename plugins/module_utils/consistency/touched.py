@@ -39,7 +39,7 @@ MOST_BYTES = 32 << 20
 _MOST_PLANS = 1000
 _MOST_HANDED_OVER = 10_000
 """Tables that are handed over one by one; more than that is everything."""
-_MOST_RUNS = 4096
+_MOST_INTERVALS = 4096
 _MOST_MEMORIES = 100_000
 
 NO_KEY, NO_METADATA, KEY_NOT_LOGGED = "no_key", "no_key_metadata", "key_not_logged"
@@ -272,21 +272,16 @@ class _Origin:
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
-        self._runs: list[list[int]] = []
+        self.intervals: list[Interval] = []
 
     def add(self, number: int) -> None:
-        runs = self._runs
-        if runs and runs[-1][1] + 1 == number:
-            runs[-1][1] = number
+        held = self.intervals
+        if held and held[-1][1] + 1 == number:
+            held[-1] = (held[-1][0], number)
             return
-        runs.append([number, number])
-        if len(runs) > _MOST_RUNS:
-            merged = GtidSet({self.origin: self.intervals})
-            self._runs = [list(interval) for _origin, interval in merged]
-
-    @property
-    def intervals(self) -> list[Interval]:
-        return [(first, last) for first, last in self._runs]
+        held.append((number, number))
+        if len(held) > _MOST_INTERVALS:
+            self.intervals = [interval for _origin, interval in GtidSet({self.origin: held})]
 
 
 class _Reader:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import decimal
 import gzip
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -265,8 +265,8 @@ def test_only_tables_of_interest(look: Look) -> None:
 # Tables that are handed over
 
 
-def rows_of(kind: Kind, *held: list[bool], fields: Sequence[smith.Field] = FIELDS) -> Event:
-    images = b"".join(smith.image(fields, [1, "x"], each) for each in held)
+def rows_of(kind: Kind, *held: list[bool]) -> Event:
+    images = b"".join(smith.image(FIELDS, [1, "x"], each) for each in held)
     return int(kind), smith.rows(2, images, held=held)
 
 
@@ -435,7 +435,7 @@ def test_the_event_that_ends_an_empty_statement_is_nothing(look: Look) -> None:
 
 
 def test_out_of_order_and_very_many_intervals(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(touched, "_MOST_RUNS", 3)
+    monkeypatch.setattr(touched, "_MOST_INTERVALS", 3)
     log = Log()
     numbers = [5, 4, 9, 1, 3, 2, 8, 6, 7, 20]
     for number in numbers:
@@ -560,7 +560,7 @@ def test_files_with_nothing_in_them(look: Look, data: bytes) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(st.data())
-def test_whatever_byte_is_wrong_no_key_is_lost_in_silence(look: Look, data: st.DataObject) -> None:
+def test_whatever_byte_is_wrong_no_other_error_comes_out(look: Look, data: st.DataObject) -> None:
     """Without checksums, so that wrong bytes get as far as they can."""
     log = Log(checksum=False)
     for number in range(4):
