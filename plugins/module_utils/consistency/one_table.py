@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Callable, Mapping, Optional, Sequence
 
+from ..binlog.statement_objects import Named
 from ..errors import HaError
 from ..server.session import Session, StatementFailed
 from . import findings, multiset, recheck, repair, whole
@@ -14,7 +15,7 @@ from .checkpoint import State
 from .chunks import ordered
 from .findings import TableResult
 from .layout import Layout, layout_difference
-from .questions import Named, Table
+from .questions import Table
 from .tables import Listed, layout
 from .whole import Reached, WholeTable
 

@@ -3,19 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, Sequence
 
+from ..binlog.statement_objects import Named
 from . import canonical
 from .layout import ColumnFacts, Layout
 from .lookup import Lookup, Range, Statement, Unfit, predicate, quoted, within
-
-
-class Named(NamedTuple):
-    """A table's name; an empty ``table`` stands for a whole schema."""
-
-    schema: str
-    table: str
-
 
 Key = tuple[Any, ...]
 Rows = Mapping[Key, str]

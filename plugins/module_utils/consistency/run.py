@@ -11,6 +11,7 @@ import time
 from contextlib import ExitStack
 from typing import Any, Callable, Mapping, Optional, Sequence
 
+from ..binlog.statement_objects import Named
 from ..errors import HaError
 from ..server.session import Login, Session
 from ..server.state import Member, Observation, ServerState
@@ -23,7 +24,6 @@ from .findings import MODES, TableResult, worst
 from .one_table import How, OneTable
 from .pace import Bounds, Pace
 from .preflight import ServerFinding, look
-from .questions import Named
 from .tables import Listed, chosen, tables
 from .whole import PAUSED
 
