@@ -87,6 +87,7 @@ PURE = (
         f"consistency/{name}.py"
         for name in ("layout", "lookup", "canonical", "questions", "chunks", "settle", "findings")
     ),
+    *(f"consistency/{name}.py" for name in ("window", "time_column", "recent_questions")),
     *(f"clone/{name}.py" for name in ("plan", "progress", "directory_plan")),
     *(f"replication/{name}.py" for name in ("plan", "member", "attach", "situation", "refusals", "predict", "steps")),
 )
@@ -95,6 +96,7 @@ PURE_BUT_FOR = {
     ("rejoin/plan.py", "binlog/tail.py"): "Tail",
     ("rejoin/plan.py", "binlog/transactions.py"): "Transaction",
     ("consistency/lookup.py", "server/session.py"): "identifier",
+    ("consistency/time_column.py", "server/session.py"): "identifier",
     ("rejoin/compare_plan.py", "binlog/rows_json.py"): "value_of",
     ("replication/situation.py", "server/accounts.py"): "replication_user",
 }
@@ -139,6 +141,8 @@ MAY_SLEEP = {
     ("plugins/module_utils/rejoin/compare.py", "compare"): "a row in flight on the primary that comes to rest",
     ("plugins/module_utils/consistency/recheck.py", "__init__"): "handed in, so that tests do not wait",
     ("plugins/module_utils/consistency/whole.py", "__init__"): "handed in, so that tests do not wait",
+    ("plugins/module_utils/consistency/recent_time.py", "__init__"): "handed in, so that tests do not wait",
+    ("plugins/module_utils/consistency/activity.py", "activity"): "handed in, so that tests do not wait",
     (
         "plugins/module_utils/clone/copy.py",
         "follow",
