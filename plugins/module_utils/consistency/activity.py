@@ -32,10 +32,11 @@ _NOW = "SELECT @@server_uuid AS server, CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS
 _STATEMENTS = (
     "SELECT PROCESSLIST_ID AS session, PROCESSLIST_ID = CONNECTION_ID() AS own,"
     " CAST(UNIX_TIMESTAMP() AS SIGNED) - PROCESSLIST_TIME - 1 AS began"
-    " FROM performance_schema.threads WHERE TYPE = 'FOREGROUND' AND PROCESSLIST_TIME IS NOT NULL"
-    " AND PROCESSLIST_COMMAND NOT IN ('Sleep', 'Daemon', 'Binlog Dump', 'Binlog Dump GTID')"
-    # Threads of replication, which are not at anything of this server's own.
+    " FROM performance_schema.threads WHERE PROCESSLIST_ID IS NOT NULL AND PROCESSLIST_TIME IS NOT NULL"
+    # What is at work for hours and writes no rows of this server's own.
+    " AND PROCESSLIST_COMMAND NOT IN ('Sleep', 'Daemon', 'Binlog Dump', 'Binlog Dump GTID', 'Clone')"
     " AND NAME NOT LIKE 'thread/sql/replica%' AND NAME NOT LIKE 'thread/sql/slave%'"
+    " AND NAME NOT LIKE 'thread/group_rpl/%'"
 )
 # In a time zone with two hours of the same name, the earlier one.
 _TRANSACTIONS = (
@@ -51,8 +52,10 @@ _PAUSE = 0.11
 
 
 def activity(primary: Session, *, within: float, sleep: Callable[[float], None] = time.sleep) -> Activity:
-    """Ask the primary. The session is under ``barrier.reading`` and in no transaction; its account has SELECT on
-    performance_schema, and PROCESS.
+    """Ask the primary: once in each run, before its first table.
+
+    The session is under ``barrier.reading`` and in no transaction; its account has SELECT on performance_schema, and
+    PROCESS.
 
     :raises StatementFailed: it did not answer, or the account may not.
     :raises HaError: ``activity_unknown``.

@@ -6,6 +6,10 @@ of the *session* that writes. Which zone that is only people know: ``time_zone``
 the primary, which may be the host's own (``SYSTEM``). If sessions write it in several zones, no window of it is safe;
 use a TIMESTAMP. Where the clock is set back in autumn, an hour comes twice in a DATETIME: the window then has both, see
 ``span``.
+
+A date that the server sets is that of the statement, and no window misses it. One that the application sets is older
+than its statement, and by the application's clock: where that is more than ``Policy.skew``, the row is missed. So is one
+whose old date somebody writes as a value, or by SET TIMESTAMP.
 """
 
 from __future__ import annotations
@@ -150,4 +154,6 @@ def blind(column: TimeColumn) -> str:
     told = f"rows by {column.facts.name}: blind to deletes, and to changes that leave {column.facts.name} as it was"
     if column.facts.nullable:
         told += " or set it to NULL"
-    return told if column.by_server else f"{told}; the application sets it"
+    if not column.by_server:
+        told += "; the application sets it, so changes are missed whose date is older than their statement by the skew"
+    return told
