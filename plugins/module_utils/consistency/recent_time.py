@@ -37,9 +37,9 @@ _EPOCH = datetime.datetime(1970, 1, 1)
 class RecentByTime(WholeTable):
     """One table with a key and a column that ``time_column`` found, on the primary and its replicas.
 
-    All sessions are under ``barrier.reading``. What ``Window.remember`` gives is kept for each table and replica, and is
-    ``finished`` after a pass only: one replica that is late keeps its window. The other parameters are ``WholeTable``'s;
-    ``after`` is for the same window only.
+    All sessions are under ``barrier.reading``. What ``Window.remember`` gives is kept for each table and replica, and
+    is ``finished`` after a pass only: one replica that is late keeps its window. The other parameters are those of
+    ``WholeTable``; ``after`` is for the same window only.
 
     :param window: made from the primary's activity before this.
     :param time_zone: of a DATETIME column: what MySQL takes for one, ``+02:00`` or a name; empty: the primary's own.

@@ -8,8 +8,8 @@ use a TIMESTAMP. Where the clock is set back in autumn, an hour comes twice in a
 ``span``.
 
 A date that the server sets is that of the statement, and no window misses it. One that the application sets is older
-than its statement, and by the application's clock: where that is more than ``Policy.skew``, the row is missed. So is one
-whose old date somebody writes as a value, or by SET TIMESTAMP.
+than its statement, and by the application's clock: where that is more than ``Policy.skew``, the row is missed. So is
+one whose old date somebody writes as a value, or by SET TIMESTAMP.
 """
 
 from __future__ import annotations
