@@ -19,8 +19,10 @@ description:
     all that the primary had executed, then it is read. A difference counts when it was seen in three rounds in a row
     with the primary's row unchanged; a row that is written too often for that is compared under a short shared lock.
   - >-
-    V(whole) in O(modes) compares whole tables by digests that the servers compute, range by range of a key, down to the
-    rows. Two rows have the same digest only if all columns are the same, whatever they hold. V(snapshot) does that for
+    V(recent_time) in O(modes) compares the rows that carry a recent date, in a window that no long transaction escapes;
+    it does not see deletes. V(recent_binlog) compares the rows that the binary log touched, read from its files without
+    a query; what the log does not tell exactly is compared as a whole. V(whole) compares whole tables by digests that
+    the servers compute, range by range of a key, down to the rows. Two rows have the same digest only if all columns are the same, whatever they hold. V(snapshot) does that for
     one replica after the other while its applier stands still where a snapshot of the primary is, so that nothing is in
     flight. V(business) runs statements that the application's people wrote, on both sides.
   - >-
@@ -43,7 +45,7 @@ options:
       - What is compared.
     type: list
     elements: str
-    choices: [whole, snapshot, business]
+    choices: [recent_time, recent_binlog, whole, snapshot, business]
     default: [whole]
   admin_user:
     description:
@@ -55,6 +57,34 @@ options:
     description:
       - Its password.
     type: str
+  time_column:
+    description:
+      - For V(recent_time) in O(modes), the column that tells when a row was changed. Without it, it is detected, by
+        C(ON UPDATE CURRENT_TIMESTAMP) or by its name (C(last_modify_date), C(updated_at) and the like).
+    type: str
+    default: ""
+  time_zone:
+    description:
+      - The time zone of such a column of type DATETIME, V(+02:00) or a name that the server knows. Without it, the
+        primary's own.
+    type: str
+    default: ""
+  look_back:
+    description:
+      - For V(recent_time), seconds that a run looks back at most.
+    type: float
+    default: 86400.0
+  first_window:
+    description:
+      - For V(recent_time) and V(recent_binlog), seconds that a first run looks back.
+    type: float
+    default: 3600.0
+  binlog_index:
+    description:
+      - For V(recent_binlog), the index file of the primary's binary log (or of files that were copied from it), on the
+        host that runs the module.
+    type: path
+    default: ""
   assertions:
     description:
       - >-
@@ -276,17 +306,25 @@ next_step:
 import time
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils import ansible as glue
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.findings import MODES
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.recent import Wish
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.report import failure
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.run import Limits, Request, run
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.window import Policy
 
 SPEC = dict(
     glue.LOGIN_SPEC,
     **glue.MEMBERS_SPEC,
     primary={"type": "str", "default": ""},
     replicas={"type": "list", "elements": "str", "default": []},
-    modes={"type": "list", "elements": "str", "choices": ["whole", "snapshot", "business"], "default": ["whole"]},
+    modes={"type": "list", "elements": "str", "choices": list(MODES), "default": ["whole"]},
     admin_user={"type": "str", "default": "lossless_admin"},
     admin_password={"type": "str", "no_log": True},
+    time_column={"type": "str", "default": ""},
+    time_zone={"type": "str", "default": ""},
+    look_back={"type": "float", "default": 86400.0},
+    first_window={"type": "float", "default": 3600.0},
+    binlog_index={"type": "path", "default": ""},
     assertions={"type": "list", "elements": "dict", "default": []},
     include={"type": "list", "elements": "str", "default": []},
     exclude={"type": "list", "elements": "str", "default": []},
@@ -318,6 +356,14 @@ def compare(params, check_mode, warn):
             primary=params["primary"],
             replicas=tuple(params["replicas"]),
             modes=tuple(params["modes"]),
+            recent=Wish(
+                params["time_column"],
+                params["time_zone"],
+                Policy(first=params["first_window"], look_back=params["look_back"]),
+                params["binlog_index"],
+                params["first_window"],
+                params["state_directory"],
+            ),
             assertions=tuple(params["assertions"]),
             include=tuple(params["include"]),
             exclude=tuple(params["exclude"]),

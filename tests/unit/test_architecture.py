@@ -28,7 +28,9 @@ ROOMS: dict[str, frozenset[str]] = {
     "server": frozenset({"ground"}),
     "topology": frozenset({"ground", "server"}),
     "binlog": frozenset({"ground"}),
-    "consistency": frozenset({"ground", "server", "topology", "binlog", "durable_file", "config_file"}),
+    "consistency": frozenset(
+        {"ground", "server", "topology", "binlog", "clone", "replication", "config_file", "durable_file"}
+    ),
     "config_file": frozenset({"ground"}),
     "durable_file": frozenset(),
     "fault_points": frozenset(),
@@ -94,6 +96,7 @@ PURE = (
             "report",
         )
     ),
+    *(f"consistency/{name}.py" for name in ("window", "time_column", "recent_questions")),
     *(f"clone/{name}.py" for name in ("plan", "progress", "directory_plan")),
     *(f"replication/{name}.py" for name in ("plan", "member", "attach", "situation", "refusals", "predict", "steps")),
 )
@@ -103,6 +106,7 @@ PURE_BUT_FOR = {
     ("rejoin/plan.py", "binlog/transactions.py"): "Transaction",
     ("consistency/lookup.py", "server/session.py"): "identifier",
     ("consistency/repair.py", "server/session.py"): "identifier",
+    ("consistency/time_column.py", "server/session.py"): "identifier",
     ("rejoin/compare_plan.py", "binlog/rows_json.py"): "value_of",
     ("consistency/statement_reach.py", "binlog/events.py"): "Query",
     ("replication/situation.py", "server/accounts.py"): "replication_user",
@@ -152,6 +156,9 @@ MAY_SLEEP = {
     ("plugins/module_utils/consistency/pace.py", "__init__"): "handed in, so that tests do not wait",
     ("plugins/module_utils/consistency/run.py", "run"): "handed in, so that tests do not wait",
     ("plugins/module_utils/consistency/snapshot.py", "at_one_gtid"): "handed in, so that tests do not wait",
+    ("plugins/module_utils/consistency/recent_time.py", "__init__"): "handed in, so that tests do not wait",
+    ("plugins/module_utils/consistency/recent_binlog.py", "__init__"): "handed in, so that tests do not wait",
+    ("plugins/module_utils/consistency/activity.py", "activity"): "handed in, so that tests do not wait",
     (
         "plugins/module_utils/clone/copy.py",
         "follow",

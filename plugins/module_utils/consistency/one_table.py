@@ -8,15 +8,19 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 
 from ..binlog.statement_objects import Named
 from ..errors import HaError
-from ..server.session import Session, StatementFailed
-from . import findings, multiset, recheck, repair, whole
+from ..server.session import Session
+from . import findings, multiset, recheck, repair, time_column, whole, window
 from .barrier import executed, wait_executed
 from .checkpoint import State
 from .chunks import ordered
 from .findings import TableResult
 from .layout import Layout, layout_difference
 from .questions import Table
+from .recent import Recent
+from .recent_binlog import RecentByBinlog
+from .recent_time import RecentByTime
 from .tables import Listed, layout
+from .time_column import Skip
 from .whole import Reached, WholeTable
 
 _SAVE_EVERY = 10.0
@@ -35,6 +39,7 @@ class How:
     rechecking: recheck.Limits
     differences: int
     rows_without_key: int
+    recent: Recent
     until: float
     reveal: bool
     before_range: Callable[[], None]
@@ -73,13 +78,13 @@ class OneTable:
             if layouts:
                 table = Table(named, next(iter(layouts.values())))
                 same = {name: sessions[name] for name in layouts}
-                for name, result in self._whole(table, same).items():
+                for name, result in self._in_mode(table, same).items():
                     results[name] = dataclasses.replace(result, mode=mode)
                 for name in same:
                     plan = repair.plan(results[name], table.layout)
                     if plan is not None:
                         self.repair.append(plan)
-        except StatementFailed as error:
+        except HaError as error:
             for name in sessions:
                 if name not in results:
                     results[name] = _failed(named, name, mode, error)
@@ -110,10 +115,92 @@ class OneTable:
             "keys": "its unique keys are not the same",
         }.get(what, f"columns that are not the same: {', '.join(columns)}")
         step = "Compare SHOW CREATE TABLE on both; clone the replica."
-        said = TableResult(
-            named.schema, named.table, here.name, mode, findings.SCHEMA_DIFFERS, what, told, step, covered=0.0
+        return _said(named, here.name, mode, findings.SCHEMA_DIFFERS, what, told, step), None
+
+    def _in_mode(self, table: Table, sessions: Mapping[str, Session]) -> dict[str, TableResult]:
+        if self._mode == findings.RECENT_TIME:
+            return self._recent_time(table, sessions)
+        if self._mode == findings.RECENT_BINLOG:
+            return self._recent_binlog(table, sessions)
+        return self._whole(table, sessions)
+
+    # --- recent rows -------------------------------------------------------------------------------------------------
+    def _recent_time(self, table: Table, sessions: Mapping[str, Session]) -> dict[str, TableResult]:
+        how, named = self._how, self._named
+        recent = how.recent
+        within = self._rechecking.statement
+        column = time_column.time_column(
+            named,
+            table.layout,
+            on_update=self._there.query(time_column.ON_UPDATE, named, within=within),
+            indexes=[
+                each.query(time_column.INDEXES, named, within=within) for each in (self._there, *sessions.values())
+            ],
+            given=recent.wish.time_column,
         )
-        return said, None
+        if isinstance(column, Skip):
+            return {
+                name: _said(named, name, self._mode, findings.SKIPPED, column.code, column.why, column.next_step)
+                for name in sessions
+            }
+        found = {}
+        for name, session in sessions.items():
+            # Each replica's window is its own: one that was late begins earlier.
+            wanted = window.window(recent.remembered.window(named, name), recent.activity, recent.wish.policy)
+            found.update(
+                RecentByTime(
+                    table,
+                    column,
+                    wanted,
+                    self._there,
+                    {name: session},
+                    self._limits,
+                    time_zone=recent.wish.time_zone,
+                    reveal=how.reveal,
+                    before_range=how.before_range,
+                    clock=how.clock,
+                    sleep=how.sleep,
+                ).run()
+            )
+            finished = found[name].verdict == findings.PASS
+            recent.remembered.keep_window(named, name, wanted.remember(finished=finished))
+        return found
+
+    def _recent_binlog(self, table: Table, sessions: Mapping[str, Session]) -> dict[str, TableResult]:
+        how, named = self._how, self._named
+        touched = how.recent.touched
+        reasons = touched.reasons(*named)
+        its = touched.tables.get(named)
+        if its is not None and its.columns != table.layout.key:
+            reasons = (*reasons, "another_key")
+        if reasons:
+            found = self._whole(table, sessions)
+            said = f"compared as a whole, for the log does not tell which rows ({', '.join(reasons)})"
+            found = {
+                name: dataclasses.replace(each, why=f"{each.why}; {said}" if each.why else said)
+                for name, each in found.items()
+            }
+        else:
+            found = RecentByBinlog(
+                table,
+                its or (),
+                its.keys if its else 0,
+                self._there,
+                sessions,
+                self._limits,
+                reveal=how.reveal,
+                before_range=how.before_range,
+                clock=how.clock,
+                sleep=how.sleep,
+            ).run()
+        if any(each.verdict != findings.PASS for each in found.values()):
+            how.recent.differs()
+        return found
+
+    # --- whole tables ------------------------------------------------------------------------------------------------
+    @property
+    def _limits(self) -> whole.Limits:
+        return whole.Limits(self._rechecking, differences=self._how.differences, until=self._how.until)
 
     def _whole(self, table: Table, sessions: Mapping[str, Session]) -> dict[str, TableResult]:
         how = self._how
@@ -132,7 +219,7 @@ class OneTable:
     def _by_ranges(self, table: Table, sessions: Mapping[str, Session]) -> dict[str, TableResult]:
         how, state = self._how, self._state
         name = str(table)
-        resumable = not self._rechecking.exact
+        resumable = self._mode == findings.WHOLE
         goes_on = resumable and state.table == name and state.after is not None
         saved = how.clock()
 
@@ -154,7 +241,7 @@ class OneTable:
             table,
             self._there,
             sessions,
-            whole.Limits(self._rechecking, differences=how.differences, until=how.until),
+            self._limits,
             reveal=how.reveal,
             after=_bound(state.after) if goes_on else None,
             rows=state.rows if goes_on else 0,
@@ -174,21 +261,24 @@ def _bound(kept: Optional[Sequence[Any]]) -> Optional[tuple[Any, ...]]:
     return None if kept is None else tuple(bytes.fromhex(v["hex"]) if isinstance(v, dict) else v for v in kept)
 
 
+def _said(
+    named: Named, replica: str, mode: str, verdict: str, code: str = "", why: str = "", next_step: str = ""
+) -> TableResult:
+    """Of a table that was not compared."""
+    return TableResult(named.schema, named.table, replica, mode, verdict, code, why, next_step, covered=0.0)
+
+
 def _late(named: Named, replica: str, mode: str, patience: float) -> TableResult:
-    return TableResult(
-        named.schema, named.table, replica, mode, findings.LAGGING, "replica_late",
-        f"it did not catch up within {patience:g} s", "See why its applier is late; then run again.", covered=0.0,
-    )  # fmt: skip
-
-
-def _gone(named: Named, replica: str, mode: str) -> TableResult:
-    return TableResult(
-        named.schema, named.table, replica, mode, findings.PASS, "dropped_meanwhile", "it was dropped meanwhile on both"
+    why = f"it did not catch up within {patience:g} s"
+    return _said(
+        named, replica, mode, findings.LAGGING, "replica_late", why, "See why its applier is late; then run again."
     )
 
 
+def _gone(named: Named, replica: str, mode: str) -> TableResult:
+    why = "it was dropped meanwhile on both"
+    return dataclasses.replace(_said(named, replica, mode, findings.PASS, "dropped_meanwhile", why), covered=1.0)
+
+
 def _failed(named: Named, replica: str, mode: str, error: HaError) -> TableResult:
-    return TableResult(
-        named.schema, named.table, replica, mode, findings.ERROR, error.code, error.message, error.next_step,
-        covered=0.0,
-    )  # fmt: skip
+    return _said(named, replica, mode, findings.ERROR, error.code, error.message, error.next_step)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 from ..binlog.statement_objects import Named
@@ -21,9 +21,11 @@ from .assertion_verdict import Verdict
 from .barrier import reading, wait_executed
 from .checkpoint import Checkpoint, State, question
 from .findings import MODES, TableResult, worst
+from .memory import Remembered
 from .one_table import How, OneTable
 from .pace import Bounds, Pace
 from .preflight import ServerFinding, look
+from .recent import Recent, Wish
 from .tables import Listed, chosen, tables
 from .whole import PAUSED
 
@@ -53,6 +55,7 @@ class Request:
     :param primary: empty: the member that the newest term row names, else the only one that takes writes.
     :param replicas: empty: all other members.
     :param include: patterns ``schema.table`` or ``schema``; empty: every table. ``exclude``: those not.
+    :param recent: for the modes ``recent_time`` and ``recent_binlog``.
     :param assertions: for mode ``business``.
     :param reveal: show values of rows that differ.
     :param state_directory: where an unfinished run is kept; empty: nowhere.
@@ -71,7 +74,7 @@ class Request:
     modes: tuple[str, ...] = (findings.WHOLE,)
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    time_column: str = ""
+    recent: Wish = Wish()
     assertions: tuple[Mapping[str, Any], ...] = ()
     limits: Limits = Limits()
     reveal: bool = False
@@ -127,6 +130,7 @@ class _Run:
         self._checkpoint = Checkpoint(request.state_directory, request.cluster, request.state)
         self._resumed = False
         self._state: State
+        self._recent: Recent
         self._asserted: list[dict[str, Any]] = []
         self._assertions = assertions.parse(request.assertions) if findings.BUSINESS in request.modes else ()
 
@@ -141,11 +145,22 @@ class _Run:
         sessions = {name: self._pool.session(name) for name in replicas if name not in stopped}
         self._begin(primary, replicas)
         there = self._pool.session(primary.name)
+        self._recent = Recent(
+            request.recent,
+            Remembered(request.state_directory, request.cluster, self._state.question),
+            there,
+            statement=self._limits.statement,
+            now=request.now,
+            sleep=self._sleep,
+        )
         with ExitStack() as stack:
             for session in (there, *sessions.values()):
                 stack.enter_context(reading(session, statement=self._limits.statement))
             if self._live_modes:
-                self._tables(there, sessions, stopped, self._live_modes)
+                with closing(self._recent):
+                    self._tables(there, sessions, stopped, self._live_modes)
+                    if not self._paused and not stopped:
+                        self._recent.finished()
             if self._assertions and not self._paused:
                 self._business(there, sessions, stopped)
         if findings.SNAPSHOT in request.modes and not self._paused:
@@ -205,7 +220,7 @@ class _Run:
             modes=sorted(request.modes),
             include=sorted(request.include),
             exclude=sorted(request.exclude),
-            time_column=request.time_column,
+            time_column=request.recent.time_column,
             reveal=request.reveal,
         )
         kept = self._checkpoint.load(asked, request.now)
@@ -296,6 +311,7 @@ class _Run:
             rechecking=recheck.Limits(limits.statement, limits.catch_up, limits.lock, limits.listed),
             differences=limits.differences,
             rows_without_key=limits.rows_without_key,
+            recent=self._recent,
             until=self._until,
             reveal=self._request.reveal,
             before_range=pace.wait,

@@ -42,7 +42,7 @@ class Limits:
 
 
 @dataclasses.dataclass
-class _Replica:
+class Compared:
     """One replica, and what was found on it so far."""
 
     session: Session
@@ -79,6 +79,8 @@ class WholeTable:
     :param after: where an earlier run of the same table got to, and ``rows`` that it had compared.
     """
 
+    mode = findings.WHOLE
+
     def __init__(
         self,
         table: Table,
@@ -104,7 +106,7 @@ class WholeTable:
         self._rows = rows
         self._covered = 0.0
         self._replicas = {
-            name: _Replica(
+            name: Compared(
                 session,
                 Recheck(table, primary, session, limits.rechecking, reveal=reveal, clock=clock, sleep=sleep),
             )
@@ -117,7 +119,7 @@ class WholeTable:
         stopped = ""
         try:
             stopped = self._all()
-        except (StatementFailed, Unfit) as error:
+        except (HaError, Unfit) as error:
             self._everybody_fails(error)
         for replica in self._replicas.values():
             if not replica.done:
@@ -153,7 +155,7 @@ class WholeTable:
             if self._reached(Reached(after, self._rows, self._covered, clean)):
                 return PAUSED
 
-    def _enough(self, replica: _Replica) -> bool:
+    def _enough(self, replica: Compared) -> bool:
         return replica.done or replica.recheck.difference_count >= self._limits.differences
 
     def _counter(self) -> Optional[Counter]:
@@ -192,7 +194,7 @@ class WholeTable:
                 self._guarded(replica, functools.partial(self._narrow, replica, range_))
         return int(there["number"])
 
-    def _same(self, replica: _Replica, gtids: str, question: Statement, there: Row) -> Optional[bool]:
+    def _same(self, replica: Compared, gtids: str, question: Statement, there: Row) -> Optional[bool]:
         """None: it did not catch up."""
         limits = self._limits.rechecking
         if not limits.exact and not wait_executed(
@@ -202,7 +204,7 @@ class WholeTable:
         return self._ask(replica.session, question) == there
 
     # --- where a replica differs -------------------------------------------------------------------------------------
-    def _narrow(self, replica: _Replica, range_: Range) -> None:
+    def _narrow(self, replica: Compared, range_: Range) -> None:
         """Cut a range into small ones, and list the rows of those that differ."""
         after = range_.after
         while not self._enough(replica):
@@ -212,7 +214,7 @@ class WholeTable:
                 return
             after = boundary
 
-    def _small(self, replica: _Replica, range_: Range) -> None:
+    def _small(self, replica: Compared, range_: Range) -> None:
         question = self._table.aggregate(range_)
         there = self._ask(self._primary, question)
         gtids = self._executed()
@@ -241,7 +243,7 @@ class WholeTable:
     def _ask(self, session: Session, question: Statement) -> Row:
         return session.one(*question, within=self._statement)
 
-    def _guarded(self, replica: _Replica, work: Callable[[], None]) -> None:
+    def _guarded(self, replica: Compared, work: Callable[[], None]) -> None:
         """What goes wrong with one replica stops nothing but its own comparison."""
         try:
             work()
@@ -265,9 +267,9 @@ class WholeTable:
 
     def _said(self, name: str, verdict: str, code: str = "", why: str = "", next_step: str = "") -> TableResult:
         named = self._table.named
-        return TableResult(named.schema, named.table, name, findings.WHOLE, verdict, code, why, next_step)
+        return TableResult(named.schema, named.table, name, self.mode, verdict, code, why, next_step)
 
-    def _result(self, name: str, replica: _Replica, stopped: str, seconds: float) -> TableResult:
+    def _result(self, name: str, replica: Compared, stopped: str, seconds: float) -> TableResult:
         again = replica.recheck
         if again.difference_count:
             said = self._said(
