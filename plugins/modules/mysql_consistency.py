@@ -21,9 +21,11 @@ description:
   - >-
     V(recent_time) in O(modes) compares the rows that carry a recent date, in a window that no long transaction escapes;
     it does not see deletes. V(recent_binlog) compares the rows that the binary log touched, read from its files without
-    a query; what the log does not tell exactly is compared as a whole. V(whole) compares whole tables by digests that
-    the servers compute, range by range of a key, down to the rows. Two rows have the same digest only if all columns are the same, whatever they hold. V(snapshot) does that for
-    one replica after the other while its applier stands still where a snapshot of the primary is, so that nothing is in
+    a query; what the log does not tell exactly is compared as a whole.
+  - >-
+    V(whole) compares whole tables by digests that the servers compute, range by range of a key, down to the rows. Two
+    rows have the same digest only if all columns are the same, whatever they hold. V(snapshot) does that for one
+    replica after the other while its applier stands still where a snapshot of the primary is, so that nothing is in
     flight. V(business) runs statements that the application's people wrote, on both sides.
   - >-
     Only V(pass) in RV(verdict) is a pass. A table that could not be compared is never one.
