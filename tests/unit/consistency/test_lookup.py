@@ -29,7 +29,7 @@ from ansible_collections.lossless.mysql_ha.tests.unit.consistency.columns import
         ("decimal", "1.20", "`c` = %s", decimal.Decimal("1.20")),
         ("datetime", "2026-11-27 00:00:00", "`c` = %s", "2026-11-27 00:00:00"),
         ("varchar", "a", "`c` = %s", "a"),
-        ("varchar", b"\xff", "`c` = CONVERT(%s USING gbk) COLLATE gbk_bin", b"\xff"),
+        ("varchar", b"\xff", "`c` = _gbk X%s COLLATE gbk_bin", "ff"),
         ("binary", b"\xff", "`c` = %s", b"\xff"),
         ("enum", "a", "`c` = %s", "a"),
         ("set", 3, "`c` = %s", 3),
