@@ -12,7 +12,8 @@ other columns show never holds a ``#`` (numbers, dates, digests), or is always o
 off from both ends, and the last one that may hold anything is what is left in the middle. The proof is a test: a parser
 (tests/unit/consistency/test_canonical.py) gets the columns back.
 
-How a type is shown, so that nothing is lost and no conversion comes between (``_binary'#'`` makes all of it bytes):
+How a type is shown, so that nothing is lost and no conversion comes between (a separator with a binary collation of its
+own makes all of it bytes; of a mere ``_binary'#'`` beside a text column the server makes text of that column's set):
 
 * texts and bytes as they are stored, in their own character set; large ones by a digest of their own, for a result is
   limited by ``max_allowed_packet``;
@@ -40,6 +41,7 @@ LARGEST_TEXT = 1 << 21
 
 FLAGS = 60
 """Columns of which one number says which are NULL: one of 64 bits, computed exactly."""
+_BETWEEN = "_binary'#' COLLATE `binary`"
 _FAIL = "BIN_TO_UUID('larger than max_allowed_packet')"
 """SQL: fails, and its message quotes this text."""
 
@@ -83,7 +85,7 @@ def text(columns: Sequence[ColumnFacts]) -> str:
         for group in planned.nulls
     ]
     # A table may have virtual columns only.
-    return f"CONCAT_WS(_binary'#', {', '.join(fields)})" if fields else "''"
+    return f"CONCAT_WS({_BETWEEN}, {', '.join(fields)})" if fields else "''"
 
 
 def digest(columns: Sequence[ColumnFacts]) -> str:

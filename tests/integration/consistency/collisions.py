@@ -43,6 +43,18 @@ PAIRS = (
     Pair("the lowest bit of a FLOAT", "a FLOAT NOT NULL", "0.1", "0.100000009", missed=True),
     Pair("a FLOAT of seven digits", "a FLOAT NOT NULL", "16777216", "16777214", missed=True),
     Pair("the lowest bit of a DOUBLE", "a DOUBLE NOT NULL", "0.1e0", "0.10000000000000002e0"),
+    Pair(
+        "the lowest bit of a DOUBLE beside a text",
+        "a DOUBLE NOT NULL, b VARCHAR(9) NOT NULL",
+        "0.1e0, 'x'",
+        "0.10000000000000002e0, 'x'",
+    ),
+    Pair(
+        "letters that another character set lacks",
+        "a VARCHAR(9) CHARACTER SET gbk NOT NULL, b VARCHAR(9) CHARACTER SET utf8mb4 NOT NULL",
+        "_gbk x'a2ab', 'x'",
+        "_gbk x'a140', 'x'",
+    ),
     Pair("minus zero", "a DOUBLE NOT NULL", "-0e0", "0e0"),
     Pair("minus zero, FLOAT", "a FLOAT NOT NULL", "-0e0", "0e0"),
     Pair("the smallest DOUBLE and zero", "a DOUBLE NOT NULL", "4.9406564584124654e-324", "0e0"),

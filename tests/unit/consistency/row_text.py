@@ -35,7 +35,7 @@ def shows(one: ColumnFacts, inline: bool, value: bytes) -> bytes:
 
 
 def text(planned: Plan, values: Values, *, skip: bool = True) -> bytes:
-    """CONCAT_WS(_binary'#', ...): what is NULL is left out."""
+    """CONCAT_WS(_binary'#' COLLATE `binary`, ...): what is NULL is left out."""
     of = {one.name: value for one, value in zip(planned.shown, values, strict=True)}
     fields: list[Optional[bytes]] = []
     for one in planned.shown:

@@ -159,7 +159,7 @@ def test_the_sql_is_made_of_the_plan() -> None:
         B,
     ]
     assert canonical.text(columns) == (
-        "CONCAT_WS(_binary'#', `i`, `a`, ST_AsBinary(POINT(`f`, 0)),"
+        "CONCAT_WS(_binary'#' COLLATE `binary`, `i`, `a`, ST_AsBinary(POINT(`f`, 0)),"
         " IFNULL(SHA2(NULLIF(CAST(`j` AS CHAR), ''), 256),"
         " IF(`j` IS NULL, NULL, BIN_TO_UUID('larger than max_allowed_packet'))),"
         " CAST(`e` AS UNSIGNED), `b` + 0,"
