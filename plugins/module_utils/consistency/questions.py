@@ -58,13 +58,18 @@ class Table:
         return _statement(f"SELECT MIN({name}) AS least, MAX({name}) AS most {self._from}", ())
 
     # Single rows
-    def rows_at(self, keys: Sequence[Key], *, lock: bool = False) -> Statement:
-        """Key and digest of the rows with these keys. ``lock``: nobody changes them until the transaction ends.
+    def rows_at(self, keys: Sequence[Key], *, lock: bool = False, within: float = 0.0) -> Statement:
+        """Key and digest of the rows with these keys.
 
+        :param lock: nobody changes them until the transaction ends.
+        :param within: seconds after which the server gives up, when they are fewer than the session's own.
         :raises Unfit: a key is not of the key's types.
         """
         condition, values = self._at(keys)
-        return _statement(f"{self._rows()} WHERE {condition}" + (" FOR SHARE" if lock else ""), values)
+        sql = f"{self._rows()} WHERE {condition}" + (" FOR SHARE" if lock else "")
+        if within > 0:
+            sql = sql.replace("SELECT", f"SELECT /*+ MAX_EXECUTION_TIME({max(1, int(within * 1000))}) */", 1)
+        return _statement(sql, values)
 
     def details_at(self, keys: Sequence[Key], *, reveal: bool) -> Statement:
         """Of each of these rows: its key; as text ``n0``, ``n1``; each column's digest ``d0``, ``d1``; and with

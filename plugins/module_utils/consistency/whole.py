@@ -48,6 +48,8 @@ class Compared:
     session: Session
     recheck: Recheck
     lagging: int = 0
+    seconds: float = 0.0
+    """How long it read the last range."""
     problem: Optional[TableResult] = None
 
     @property
@@ -119,11 +121,11 @@ class WholeTable:
         stopped = ""
         try:
             stopped = self._all()
+            for replica in self._replicas.values():
+                if not replica.done:
+                    self._guarded(replica, replica.recheck.flush)
         except (HaError, Unfit) as error:
             self._everybody_fails(error)
-        for replica in self._replicas.values():
-            if not replica.done:
-                self._guarded(replica, replica.recheck.flush)
         seconds = round(self._clock() - started, 3)
         return {name: self._result(name, replica, stopped, seconds) for name, replica in self._replicas.items()}
 
@@ -139,12 +141,11 @@ class WholeTable:
             if all(self._enough(replica) for replica in self._replicas.values()):
                 return "so much differs that it was not read to its end"
             self._before_range()
-            upto = counter.next() if counter else self._boundary(Range(after, None), size.rows)
-            began = self._clock()
-            rows = self._range(Range(after, upto))
-            size.took(rows, self._clock() - began)
+            upto = self._end(counter, after, size.rows)
+            rows, seconds = self._range(Range(after, upto))
+            size.took(rows, seconds)
             if counter:
-                counter.found(rows, size.rows)
+                counter.found(rows)
                 self._covered = counter.covered()
             self._rows += rows
             if upto is None:
@@ -168,15 +169,30 @@ class WholeTable:
         counter.start(self._after)
         return counter
 
+    def _end(self, counter: Optional[Counter], after: Bound, rows: int) -> Bound:
+        """Where the next range ends; None: behind everything."""
+        upto = counter.next(rows) if counter else None
+        if upto is None:
+            upto = self._boundary(Range(after, None), rows)
+            if counter and upto is not None:
+                counter.start(upto)
+        return upto
+
     def _boundary(self, range_: Range, number: int) -> Bound:
         """The key of the row with that number; None when the range has not so many on the primary."""
         row = self._ask(self._primary, self._table.boundary(range_, number))
         return self._table.key_of(row) if row else None
 
-    def _range(self, range_: Range) -> int:
-        """Compare a range with every replica. :returns: its rows on the primary."""
+    def _range(self, range_: Range) -> tuple[int, float]:
+        """Compare a range with every replica.
+
+        :returns: its rows on the primary, and how long the slowest server read it; waiting for a replica is no reason
+            for smaller ranges.
+        """
         question = self._table.aggregate(range_)
+        began = self._clock()
         there = self._ask(self._primary, question)
+        seconds = self._clock() - began
         gtids = self._executed()
         asked: dict[str, Callable[[], Optional[bool]]] = {
             name: functools.partial(self._same, replica, gtids, question, there)
@@ -192,7 +208,7 @@ class WholeTable:
                 replica.lagging += 1
             elif not same:
                 self._guarded(replica, functools.partial(self._narrow, replica, range_))
-        return int(there["number"])
+        return int(there["number"]), max([seconds, *(self._replicas[name].seconds for name in asked)])
 
     def _same(self, replica: Compared, gtids: str, question: Statement, there: Row) -> Optional[bool]:
         """None: it did not catch up."""
@@ -201,7 +217,10 @@ class WholeTable:
             replica.session, gtids, patience=limits.catch_up, statement=limits.statement
         ):
             return None
-        return self._ask(replica.session, question) == there
+        began = self._clock()
+        same = self._ask(replica.session, question) == there
+        replica.seconds = self._clock() - began
+        return same
 
     # --- where a replica differs -------------------------------------------------------------------------------------
     def _narrow(self, replica: Compared, range_: Range) -> None:
@@ -226,9 +245,16 @@ class WholeTable:
         # Listed as they are now: whatever is in flight meanwhile is sorted out row by row.
         theirs, ours = self._list(self._primary, range_), self._list(replica.session, range_)
         replica.recheck.add([key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)])
+        if max(len(theirs), len(ours)) > self._listed:
+            replica.recheck.restless += 1  # rows came in faster than they could be listed, and not all were looked at
+
+    @property
+    def _listed(self) -> int:
+        """Rows of a small range that are listed at most."""
+        return self._limits.differences + SMALL
 
     def _list(self, session: Session, range_: Range) -> Rows:
-        sql, values = self._table.rows_of(range_, self._limits.differences + SMALL)
+        sql, values = self._table.rows_of(range_, self._listed)
         return self._table.read(session.query(sql, values, within=self._statement))
 
     # --- asking and telling ------------------------------------------------------------------------------------------
@@ -252,6 +278,8 @@ class WholeTable:
         except StatementFailed as error:
             if error.evidence.get("member") == self._primary.name:
                 raise
+            replica.problem = self._failed(replica.session.name, error)
+        except Unfit as error:
             replica.problem = self._failed(replica.session.name, error)
 
     def _everybody_fails(self, error: Exception) -> None:

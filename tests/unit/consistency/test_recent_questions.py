@@ -54,5 +54,5 @@ def test_rows_have_their_own_key_and_boundaries_the_date() -> None:
     table = recent("branch", "id")
     assert table.read([{"k0": 1, "k1": 2, "content": "x"}]) == {(1, 2): "x"}
     assert table.key_of({"k0": "2026-11-28 02:03:25", "k1": 1, "k2": 2}) == ("2026-11-28 02:03:25", 1, 2)
-    assert "`branch` AS k0, `id` AS k1, SHA2" in table.rows_of(Range(None, None), 5)[0]
+    assert "`branch` AS k0, `id` AS k1, IFNULL(SHA2" in table.rows_of(Range(None, None), 5)[0]
     assert "CAST(`changed` AS CHAR) AS k0, `branch` AS k1, `id` AS k2 FROM" in table.boundary(Range(None, None), 5)[0]

@@ -56,8 +56,10 @@ def test_what_is_not_archived_cannot_be_looked_for() -> None:
 def test_rows_by_key() -> None:
     sql, values = plan.rows_query("ba`nk", "t%", KEYED, [Lookup(("id",), (1,)), Lookup(("id",), (2,))])
     assert sql == (
-        "SELECT SHA2(CONCAT_WS(_binary'#', `id`), 256) AS identity,"
-        " SHA2(CONCAT_WS(_binary'#', `id`, `owner`), 256) AS content"
+        "SELECT IFNULL(SHA2(CONCAT_WS(_binary'#' COLLATE `binary`, `id`), 256),"
+        " BIN_TO_UUID('larger than max_allowed_packet')) AS identity,"
+        " IFNULL(SHA2(CONCAT_WS(_binary'#' COLLATE `binary`, `id`, `owner`), 256),"
+        " BIN_TO_UUID('larger than max_allowed_packet')) AS content"
         " FROM `ba``nk`.`t%%` WHERE (`id` = %s) OR (`id` = %s) LIMIT 5001"
     )
     assert values == (1, 2)
