@@ -93,6 +93,7 @@ PURE = (
             "report",
         )
     ),
+    *(f"consistency/{name}.py" for name in ("report_words", "report_page", "report_style", "metrics")),
     *(f"clone/{name}.py" for name in ("plan", "progress", "directory_plan")),
     *(f"replication/{name}.py" for name in ("plan", "member", "attach", "situation", "refusals", "predict", "steps")),
 )
