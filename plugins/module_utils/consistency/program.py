@@ -74,7 +74,7 @@ def work(settings: Config, now: float, comparing: Compare, telling: Say) -> int:
     try:
         report = comparing(settings, now)
     except HaError as error:
-        telling(ERROR, report_words.one_line(str(error)))
+        telling(ERROR, str(error))
         _tell_failure(error, now, settings, telling)
         return WRONG_CONFIG if error.code.startswith(_CONFIG_CODES) else COULD_NOT_RUN
     _tell(report, telling)
@@ -82,7 +82,7 @@ def work(settings: Config, now: float, comparing: Compare, telling: Say) -> int:
     try:
         written = report_file.write(report, settings.place)
     except HaError as error:
-        telling(ERROR, report_words.one_line(str(error)))
+        telling(ERROR, str(error))
         return ended or COULD_NOT_RUN
     telling(INFO, f"report: {written.page}")
     return ended
@@ -106,7 +106,7 @@ def _tell_failure(error: HaError, now: float, settings: Config, telling: Say) ->
     try:
         report_file.write_failure(error, now, settings.place)
     except HaError as second:
-        telling(ERROR, report_words.one_line(str(second)))
+        telling(ERROR, str(second))
 
 
 def main(
@@ -119,12 +119,17 @@ def main(
     parser.add_argument("--config", required=True, help="the configuration file of the run")
     parser.add_argument("--check", action="store_true", help="only check the configuration")
     options = parser.parse_args(arguments)
+
+    def tell(priority: int, text: str) -> None:
+        # Here, for all of it: names of clusters, servers and tables may hold what begins a line of its own.
+        telling(priority, report_words.one_line(text))
+
     try:
         settings = config.load(options.config)
     except HaError as error:
-        telling(ERROR, report_words.one_line(str(error)))
+        tell(ERROR, str(error))
         return WRONG_CONFIG
-    return 0 if options.check else work(settings, clock(), comparing, telling)
+    return 0 if options.check else work(settings, clock(), comparing, tell)
 
 
 if __name__ == "__main__":
