@@ -7,14 +7,15 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-from typing import Any, Mapping
+import os
+from typing import Any, Mapping, Optional
 
 from ..config_file import NUMBER, Document, Kind, read_private
 from ..server.session import Login
 from ..server.state import Member
-from . import findings
+from . import assertions, findings
 from .report_file import KEEP, RUN, Place
+from .run import Limits
 
 DIRECTORY = "/etc/lossless-mysql-ha/consistency"
 """Of these files: one for each run, by its name."""
@@ -24,25 +25,27 @@ REPORT_DIRECTORY = "/var/lib/lossless-mysql-ha-consistency/reports"
 _NEXT_STEP = "Correct the variables of the role consistency and run it again."
 _WRITES = "Run the role consistency: it writes this file."
 
-LIMITS: Mapping[str, tuple[str, Kind, float]] = {
-    "statement_timeout": ("statement", NUMBER, 30.0),
-    "catch_up_timeout": ("catch_up", NUMBER, 60.0),
-    "within": ("within", NUMBER, 21600.0),
-    "lock_timeout": ("lock", NUMBER, 2.0),
-    "max_threads_running": ("threads_running", int, 32),
-    "max_differences": ("differences", int, 10_000),
-    "listed": ("listed", int, 100),
+LIMITS: Mapping[str, str] = {
+    "statement_timeout": "statement",
+    "catch_up_timeout": "catch_up",
+    "within": "within",
+    "lock_timeout": "lock",
+    "max_threads_running": "threads_running",
+    "max_latency": "latency",
+    "max_differences": "differences",
+    "listed": "listed",
+    "max_rows_without_key": "rows_without_key",
 }
-"""By their names in the file and in the module: the name in a request, kind, default. Seconds and numbers."""
-MAY_BE_ZERO = frozenset({"lock_timeout", "listed"})
+"""The names of limits in the file, which are the module's, and in ``run.Limits``."""
+_MUST_BE_POSITIVE = frozenset({"statement_timeout", "catch_up_timeout", "max_differences"})
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """What is compared, and where the report goes.
 
-    :param limits: by their names in a request.
-    :param assertions: as they are written, see docs/consistency-assertions.md; the run checks what they say.
+    :param assertions: as they are written, see docs/consistency-assertions.md; they have been checked.
+    :param admin: for the mode ``snapshot``.
     """
 
     members: tuple[Member, ...]
@@ -56,7 +59,8 @@ class Config:
     time_column: str = ""
     assertions: tuple[Mapping[str, Any], ...] = ()
     reveal: bool = False
-    limits: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    limits: Limits = Limits()
+    admin: Optional[Login] = None
     state_directory: str = STATE_DIRECTORY
 
     @property
@@ -69,6 +73,9 @@ _OPTIONAL: Mapping[str, tuple[Kind, Any]] = {
     "password": (str, ""),
     "password_file": (str, ""),
     "ca": (str, ""),
+    "admin_user": (str, "lossless_admin"),
+    "admin_password": (str, ""),
+    "admin_password_file": (str, ""),
     "primary": (str, ""),
     "replicas": (list, []),
     "include": (list, []),
@@ -96,13 +103,14 @@ _MEMBER_OPTIONAL: Mapping[str, tuple[Kind, Any]] = {
 def load(path: str) -> Config:
     """Read and check the file, and the password file that it names.
 
-    :raises HaError: ``config_unreadable``, ``config_not_private``, ``config_invalid`` with the line.
+    :raises HaError: ``config_unreadable``, ``config_not_private``, ``config_invalid`` with the line; and those of
+        ``assertions.parse``, which name what is wrong with an assertion.
     """
     return parse(read_private(path, _WRITES), path)
 
 
 def parse(text: str, path: str) -> Config:
-    """The configuration in a text. Errors as ``load``; none of them quotes a value."""
+    """The configuration in a text. Errors as ``load``; none of them quotes a secret."""
     document = Document(text, path, _NEXT_STEP)
     values = document.fields(document.data, (), _REQUIRED, _OPTIONAL)
     if not RUN.fullmatch(values["run"]):
@@ -120,9 +128,14 @@ def parse(text: str, path: str) -> Config:
     members = _members(document, values["members"])
     replicas = _names(document, values, members)
     modes = _modes(document, values)
+    password = _password(document, values, "password")
+    admin_password = _password(document, values, "admin_password")
+    if findings.SNAPSHOT in modes and not admin_password:
+        raise document.invalid(("modes",), "the mode snapshot needs admin_password: it stops an applier for a while")
+    login = Login(values["user"], password, ca=values["ca"])
     return Config(
         members=members,
-        login=Login(values["user"], _password(document, values), ca=values["ca"]),
+        login=login,
         modes=modes,
         place=Place(
             values["report_directory"], values["cluster"], values["run"], values["metrics_directory"], values["keep"]
@@ -135,17 +148,21 @@ def parse(text: str, path: str) -> Config:
         assertions=tuple(values["assertions"]),
         reveal=values["reveal"],
         limits=_limits(document, values["limits"]),
-        state_directory=values["state_directory"],
+        # Of each run its own: another question would make the run of this one begin anew.
+        state_directory=os.path.join(values["state_directory"], values["run"]),
+        admin=dataclasses.replace(login, user=values["admin_user"], password=admin_password)
+        if admin_password
+        else None,
     )
 
 
-def _password(document: Document, values: Mapping[str, Any]) -> str:
+def _password(document: Document, values: Mapping[str, Any], key: str) -> str:
     """The value, or the only line of the private file that is named instead of it."""
-    path = values["password_file"]
+    path = values[f"{key}_file"]
     if not path:
-        return str(values["password"])
-    if values["password"]:
-        raise document.invalid(("password_file",), "give one of password and password_file")
+        return str(values[key])
+    if values[key]:
+        raise document.invalid((f"{key}_file",), f"give one of {key} and {key}_file")
     return read_private(path, _WRITES).rstrip("\n")
 
 
@@ -203,24 +220,24 @@ def _modes(document: Document, values: Mapping[str, Any]) -> tuple[str, ...]:
             ("assertions",) if values["assertions"] else ("modes",),
             "the mode business and assertions belong together: one of them is missing",
         )
+    if values["assertions"]:
+        assertions.parse(values["assertions"])
     return tuple(values["modes"])
-
-
-_PATTERN = re.compile(r"[^.]+\..+", re.DOTALL)
 
 
 def _patterns(document: Document, values: Mapping[str, Any], key: str) -> tuple[str, ...]:
     for number, pattern in enumerate(values[key]):
         document.require_kind(pattern, (key, number), str)
-        if not _PATTERN.fullmatch(pattern):
-            raise document.invalid((key, number), f"{key} takes schema.table, where * stands for any characters")
+        if not pattern:
+            raise document.invalid((key, number), f"{key} takes schema.table with * and ?, or a schema's name")
     return tuple(values[key])
 
 
-def _limits(document: Document, given: Any) -> dict[str, float]:
-    optional = {name: (kind, default) for name, (_in_request, kind, default) in LIMITS.items()}
-    values = document.fields(given, ("limits",), {}, optional)
+def _limits(document: Document, given: Any) -> Limits:
+    defaults = {name: getattr(Limits(), field) for name, field in LIMITS.items()}
+    kinds = {name: (int if isinstance(default, int) else NUMBER, default) for name, default in defaults.items()}
+    values = document.fields(given, ("limits",), {}, kinds)
     for name, value in values.items():
-        if value < 0 or (not value and name not in MAY_BE_ZERO):
+        if value < 0 or (not value and name in _MUST_BE_POSITIVE):
             raise document.invalid(("limits", name), f"{name} must be greater than 0")
-    return {in_request: values[name] for name, (in_request, _kind, _default) in LIMITS.items()}
+    return Limits(**{field: values[name] for name, field in LIMITS.items()})

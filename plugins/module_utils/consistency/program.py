@@ -14,13 +14,12 @@ It compares, says each finding in one line of the journal, writes the report, an
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 import time
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 from ..errors import HaError
-from . import config, report_file, report_words
+from . import config, report_file, report_words, run
 from .config import Config
 from .findings import PASS, SCHEMA_DIFFERS
 
@@ -30,7 +29,8 @@ NO_PASS, COULD_NOT_RUN, WRONG_CONFIG = 1, 75, 78
 ERROR, WARNING, INFO = 3, 4, 6
 """journald's priorities."""
 
-_CONFIG_CODES = ("config_", "assertion")
+_CONFIG_CODES = ("config_", "assertion", "unknown_m", "admin_login_needed")
+"""How the codes of what is wrong in the file begin."""
 
 Compare = Callable[[Config, float], Mapping[str, Any]]
 """Runs the comparison of a configuration that began at a time, since the epoch; gives ``run.run``'s report."""
@@ -48,25 +48,25 @@ def compare(settings: Config, now: float) -> Mapping[str, Any]:
 
     :raises HaError: what keeps all of it from being done.
     """
-    run: Any = importlib.import_module(f"{__package__}.run")
-    request = run.Request(
-        cluster=settings.cluster,
-        members=settings.members,
-        login=settings.login,
-        primary=settings.primary,
-        replicas=settings.replicas,
-        modes=settings.modes,
-        include=settings.include,
-        exclude=settings.exclude,
-        time_column=settings.time_column,
-        assertions=list(settings.assertions),
-        limits=run.Limits(**settings.limits),
-        reveal=settings.reveal,
-        state_directory=settings.state_directory,
-        now=now,
+    return run.run(
+        run.Request(
+            settings.cluster,
+            settings.members,
+            settings.login,
+            primary=settings.primary,
+            replicas=settings.replicas,
+            modes=settings.modes,
+            include=settings.include,
+            exclude=settings.exclude,
+            time_column=settings.time_column,
+            assertions=settings.assertions,
+            limits=settings.limits,
+            reveal=settings.reveal,
+            state_directory=settings.state_directory,
+            now=now,
+            admin=settings.admin,
+        )
     )
-    report: Mapping[str, Any] = run.run(request)
-    return report
 
 
 def work(settings: Config, now: float, comparing: Compare, telling: Say) -> int:

@@ -77,7 +77,7 @@ def render(report: Fields) -> str:
     every = report_words.found(report)
     grave = [each for each in every if _is_grave(each)]
     unmade = [each for each in every if not _is_grave(each)]
-    broken = any(each.about == ASSERTION for each in grave)
+    broken = any(each.about == ASSERTION and each.counts for each in grave)
     body = "".join(
         (
             _head(report),
@@ -185,7 +185,7 @@ def _card(finding: Finding, report: Fields) -> str:
         else f' <span class="on">on {text(finding.on)}, {text(_mode(finding.mode))}</span>'
     )
     code = f" <code>{text(finding.code)}</code>" if finding.code else ""
-    why = f'<p class="why">{text(finding.why)}{code}</p>' if finding.why or finding.code else ""
+    why = f'<p class="why">{text(report_words.reason(finding))}{code}</p>' if finding.why or finding.code else ""
     return (
         f'<article class="card {_tone(finding.verdict)}">'
         f"<header><h3>{title}{where}</h3>{_word(finding.verdict)}</header>"
@@ -361,7 +361,7 @@ def _lines(every: Sequence[Finding]) -> str:
     rows = "".join(
         f"<tr><td>{_word(each.verdict)}</td><td class=key>{text('whole server' if each.about == SERVER else each.name)}"
         f"<br><small>on {text(each.on)}{f', {text(_mode(each.mode))}' if each.mode else ''}</small></td>"
-        f"<td>{text(each.why)}{f' <code>{text(each.code)}</code>' if each.code else ''}</td>"
+        f"<td>{text(report_words.reason(each))}{f' <code>{text(each.code)}</code>' if each.code else ''}</td>"
         f"<td>{text(each.next_step)}</td><td class=covered>{_covered(each.entry)}</td></tr>"
         for each in every[:LINES]
     )
@@ -549,6 +549,6 @@ def _footer(report: Fields) -> str:
     moment = text(report_words.utc(report.get("started_at")))
     return (
         f"<footer>Made from the JSON report beside this page, of the run that began at {moment}. Only pass is a pass. "
-        "A difference counts once it was seen twice at rest, after the replica had executed all that the primary had. "
+        "A difference counts when it was seen in several rounds, the replica having executed all that the primary had. "
         "This comparison wrote nothing on any server.</footer>"
     )

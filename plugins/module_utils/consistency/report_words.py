@@ -13,6 +13,7 @@ import unicodedata
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from . import findings
+from .assertions import CRITICAL
 from .findings import DIFFERENT, ERROR, GRAVITY, LAGGING, PASS, SCHEMA_DIFFERS, SKIPPED, UNSTABLE
 
 Fields = Mapping[str, Any]
@@ -114,6 +115,8 @@ class Finding:
     """Something that is no pass.
 
     :param about: ``server``, ``table`` or ``assertion``; ``name``: of that; ``on``: the server.
+    :param counts: whether it keeps the report from being a pass; an assertion that is not critical does not.
+    :param likewise: of a server: results of its tables and assertions that are the same finding.
     :param entry: what the report holds of it.
     """
 
@@ -126,7 +129,9 @@ class Finding:
     why: str
     next_step: str
     differences: int
+    counts: bool
     entry: Fields = dataclasses.field(repr=False, compare=False)
+    likewise: int = 0
 
 
 def table_name(entry: Fields) -> str:
@@ -138,19 +143,38 @@ def entries(report: Fields, key: str) -> tuple[Fields, ...]:
 
 
 def found(report: Fields) -> tuple[Finding, ...]:
-    """Everything that is no pass, the gravest first; servers before tables before assertions, then by name."""
-    every = [_finding(SERVER, entry, str(entry.get("replica")), "") for entry in entries(report, "servers")]
-    every += [
+    """Everything that is no pass, the gravest first; servers before tables before assertions, then by name.
+
+    What is said of a whole server is not said again of each of its tables and assertions.
+    """
+    servers = [_finding(SERVER, entry, str(entry.get("replica")), "") for entry in entries(report, "servers")]
+    every = [
         _finding(TABLE, entry, table_name(entry), str(entry.get("mode") or "")) for entry in entries(report, "tables")
     ]
     every += [
         _finding(ASSERTION, entry, str(entry.get("name")), findings.BUSINESS) for entry in entries(report, "assertions")
     ]
+    said = {(each.on, each.verdict, each.code): 0 for each in servers if each.code}
+    left = []
+    for each in every:
+        if (each.on, each.verdict, each.code) in said:
+            said[each.on, each.verdict, each.code] += 1
+        else:
+            left.append(each)
+    servers = [dataclasses.replace(each, likewise=said.get((each.on, each.verdict, each.code), 0)) for each in servers]
+    every = [*servers, *left]
     order = (SERVER, TABLE, ASSERTION)
     return tuple(
         sorted(
             (finding for finding in every if finding.verdict != PASS),
-            key=lambda each: (-gravity(each.verdict), order.index(each.about), each.name, each.on, each.mode),
+            key=lambda each: (
+                not each.counts,
+                -gravity(each.verdict),
+                order.index(each.about),
+                each.name,
+                each.on,
+                each.mode,
+            ),
         )
     )
 
@@ -159,27 +183,44 @@ def _finding(about: str, entry: Fields, name: str, mode: str) -> Finding:
     count = whole(entry.get("difference_count")) or len(sequence(entry.get("differences")))
     code, why, step = (str(entry.get(key) or "") for key in ("code", "why", "next_step"))
     return Finding(
-        about, name, str(entry.get("replica")), mode, str(entry.get("verdict")), code, why, step, count, entry
+        about,
+        name,
+        str(entry.get("replica")),
+        mode,
+        str(entry.get("verdict")),
+        code,
+        why,
+        step,
+        count,
+        about != ASSERTION or entry.get("severity", CRITICAL) == CRITICAL,
+        entry,
     )
 
 
 # --- sentences -------------------------------------------------------------------------------------------------------
 def headline(report: Fields) -> str:
     """The whole report in one sentence."""
-    every = found(report)
+    every = [each for each in found(report) if each.counts]
     differing = [each for each in every if gravity(each.verdict) >= gravity(SCHEMA_DIFFERS)]
     if differing:
         return _differing(differing, report)
-    primary = report.get("primary")
-    replicas = [str(name) for name in sequence(report.get("replicas"))]
-    if passed(report) and not every:
-        return f"Everything compared is the same on {joined([str(primary), *replicas])}."
     if every:
-        unmade = counted(len(every), "comparison")
-        return f"No difference was found, but {unmade} could not be made. This is no pass."
+        what = counted(len(every), "thing")
+        return f"No difference was found, but {what} could not be compared. This is no pass."
+    if passed(report):
+        replicas = [str(name) for name in sequence(report.get("replicas"))]
+        return (
+            f"Everything compared is the same on {joined([str(report.get('primary')), *replicas])}.{_besides(report)}"
+        )
     if report.get("verdict") == PASS:
         return "The same so far, but not everything was compared. This is no pass."
     return "Nothing was compared. This is no pass."
+
+
+def _besides(report: Fields) -> str:
+    """Assertions that do not count."""
+    names = {each.name for each in found(report)}
+    return f" {counted(len(names), 'assertion')} that is not critical does not hold or is not known." if names else ""
 
 
 def _differing(differing: Sequence[Finding], report: Fields) -> str:
@@ -217,22 +258,19 @@ def _what(copies: Sequence[Finding]) -> str:
 
 def advice(report: Fields) -> str:
     """What a person does now; empty for a pass."""
-    every = found(report)
-    copies = sorted(
-        {each.on for each in every if each.verdict in (DIFFERENT, SCHEMA_DIFFERS) and each.about != ASSERTION}
-    )
+    every = [each for each in found(report) if each.counts]
+    differing = [each for each in every if gravity(each.verdict) >= gravity(SCHEMA_DIFFERS)]
+    copies = sorted({each.on for each in differing if each.about != ASSERTION})
     if copies:
         return (
             f"Until this is explained, let nobody promote {joined(copies, 'or')}, nor restore from its backups. Find "
             "out who wrote there; then rebuild it from the primary (clone). Nothing was changed by this comparison."
         )
-    if every and gravity(every[0].verdict) >= gravity(SCHEMA_DIFFERS):
+    if differing:
         return "Show the rows to those who own the assertion: the data are wrong, or the assertion is."
     if every:
         return every[0].next_step or "Mend what is named below, then compare again."
-    if not passed(report):
-        return "Compare again: it goes on where it ended."
-    return ""
+    return "" if passed(report) else "Compare again: it goes on where it ended."
 
 
 def lines(report: Fields) -> tuple[str, ...]:
@@ -246,17 +284,23 @@ def lines(report: Fields) -> tuple[str, ...]:
 
 def line(finding: Finding) -> str:
     """One finding: what, where, why, what to do."""
-    mode = f" ({finding.mode})" if finding.mode else ""
     if finding.about == SERVER:
         what = f"server {finding.on}"
     elif finding.about == ASSERTION:
-        what = f"assertion {finding.name} on {finding.on}"
+        what = f"assertion {finding.name} on {finding.on}{'' if finding.counts else ' (does not count)'}"
     else:
-        what = f"{finding.name} on {finding.on}{mode}"
-    why = f": {finding.why}" if finding.why else ""
+        what = f"{finding.name} on {finding.on}{f' ({finding.mode})' if finding.mode else ''}"
+    why = f": {reason(finding)}" if reason(finding) else ""
     code = f" [{finding.code}]" if finding.code else ""
     step = f" Next: {finding.next_step}" if finding.next_step else ""
     return f"{finding.verdict}: {what}{why}{code}{step}"
+
+
+def reason(finding: Finding) -> str:
+    """Why; of a server with how much it keeps from being compared."""
+    if not finding.likewise:
+        return finding.why
+    return f"{finding.why} (so none of its {counted(finding.likewise, 'result')} could be had)"
 
 
 def one_line(said: str) -> str:

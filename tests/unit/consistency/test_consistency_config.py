@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import config, findings
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.run import Limits
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 
 SECRET = "canary-4711"
@@ -39,38 +41,34 @@ def test_what_is_not_given_has_its_default() -> None:
     assert (found.cluster, found.place.run, found.modes, found.replicas) == ("ledger", "whole", ("whole",), ())
     assert [member.name for member in found.members] == ["db1", "db2", "db3"]
     assert (found.login.user, found.login.password) == ("lossless_reconcile", SECRET)
-    assert found.limits == {
-        "statement": 30.0,
-        "catch_up": 60.0,
-        "within": 21600.0,
-        "lock": 2.0,
-        "threads_running": 32,
-        "differences": 10_000,
-        "listed": 100,
-    }
+    assert found.limits == Limits() and found.admin is None
+    assert found.state_directory == f"{config.STATE_DIRECTORY}/whole"
     assert SECRET not in repr(found)
 
 
 def test_everything_can_be_given() -> None:
-    assertion = {"name": "x", "sql": "SELECT 1", "expect": "equal"}
+    assertion = {"name": "x", "sql": "SELECT id FROM bank.account WHERE balance < 0", "expect": "zero_rows"}
     found = parse(
         modes=[*findings.MODES],
         assertions=[assertion],
         primary="db1",
         replicas=["db3"],
-        include=["bank.*", "*.ledger"],
+        admin_password=f"{SECRET}-admin",
+        include=["bank.*", "shop"],
         exclude=["bank.tmp_*"],
         time_column="changed_at",
         reveal=True,
-        limits={"lock_timeout": 0, "within": 600, "listed": 0},
+        limits={"lock_timeout": 0, "within": 600, "listed": 0, "max_latency": 0.5},
         report_directory="/srv/reports",
         metrics_directory="/srv/prom",
         keep=7,
     )
     assert found.modes == findings.MODES and found.assertions == (assertion,)
     assert (found.primary, found.replicas, found.time_column, found.reveal) == ("db1", ("db3",), "changed_at", True)
-    assert (found.include, found.exclude) == (("bank.*", "*.ledger"), ("bank.tmp_*",))
-    assert (found.limits["lock"], found.limits["within"], found.limits["listed"]) == (0, 600, 0)
+    assert (found.include, found.exclude) == (("bank.*", "shop"), ("bank.tmp_*",))
+    assert found.limits == Limits(lock=0, within=600, listed=0, latency=0.5)
+    assert found.admin is not None and (found.admin.user, found.admin.ca) == ("lossless_admin", found.login.ca)
+    assert found.admin.password == f"{SECRET}-admin" and SECRET not in repr(found)
     assert (found.place.directory, found.place.metrics_directory, found.place.keep) == ("/srv/reports", "/srv/prom", 7)
 
 
@@ -101,10 +99,11 @@ def member(**changes: Any) -> Callable[[], list[dict[str, Any]]]:
         ({"replicas": [SECRET]}, "", "none of the members"),
         ({"replicas": ["db2", "db2"]}, "", "twice"),
         ({"replicas": ["db1"], "primary": "db1"}, "", "with itself"),
-        ({"include": [SECRET]}, "", "schema.table"),
-        ({"exclude": ["."]}, "", "schema.table"),
+        ({"include": [""]}, "", "schema.table"),
+        ({"modes": ["snapshot"]}, "modes", "admin_password"),
+        ({"admin_password": SECRET, "admin_password_file": "/x"}, "admin_password_file", "one of"),
         ({"exclude": [7]}, "", "text"),
-        ({"limits": {"within": 0}}, "", "greater than 0"),
+        ({"limits": {"max_differences": 0}}, "", "greater than 0"),
         ({"limits": {"statement_timeout": -1}}, "", "greater than 0"),
         ({"limits": {"lock_timeout": -1}}, "", "greater than 0"),
         ({"limits": {"max_differences": 1.5}}, "", "whole number"),
@@ -153,3 +152,14 @@ def test_the_file_and_the_password_in_a_file_of_its_own_are_private(tmp_path: Pa
     with pytest.raises(HaError) as caught:
         config.load(str(tmp_path / "none.json"))
     assert caught.value.code == "config_unreadable"
+
+
+def test_a_wrong_assertion_is_found_by_the_check_too() -> None:
+    with pytest.raises(HaError) as caught:
+        parse(modes=["business"], assertions=[{"name": "x", "sql": "DELETE FROM a.b", "expect": "equal"}])
+    assert caught.value.code.startswith("assertion_")
+
+
+def test_every_limit_of_a_run_can_be_given() -> None:
+    """One that is added to the run is looked at here before it is forgotten."""
+    assert set(config.LIMITS.values()) == {field.name for field in dataclasses.fields(Limits)}

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
-import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import config, program
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.run import Request
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 
 from . import reports
@@ -105,6 +104,8 @@ def test_nothing_can_write_lines_of_its_own_into_the_journal(run: Run) -> None:
     [
         ("connect_refused", program.COULD_NOT_RUN),
         ("topology_no_answer", program.COULD_NOT_RUN),
+        ("unknown_member", program.WRONG_CONFIG),
+        ("state_unwritable", program.COULD_NOT_RUN),
         ("assertion_invalid", program.WRONG_CONFIG),
         ("config_invalid", program.WRONG_CONFIG),
     ],
@@ -142,21 +143,24 @@ def test_a_mistake_in_the_program_is_no_pass_either(run: Run) -> None:
 
 
 def test_the_request_is_what_the_file_says(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against a stand-in with the fields that were agreed upon."""
-    names = "cluster members login primary replicas modes include exclude time_column assertions limits reveal "
-    fields = f"{names}state_directory now".split()
-    stand_in = types.ModuleType("run")
-    stand_in.Request = dataclasses.make_dataclass("Request", fields, frozen=True)  # type: ignore[attr-defined]
-    limits = ("statement", "catch_up", "within", "lock", "threads_running", "differences", "listed")
-    stand_in.Limits = dataclasses.make_dataclass("Limits", limits, frozen=True)  # type: ignore[attr-defined]
-    seen: list[Any] = []
-    stand_in.run = lambda request: (seen.append(request), reports.passing())[1]  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, f"{program.__package__}.run", stand_in)
+    seen: list[Request] = []
+
+    def compared(request: Request) -> dict[str, Any]:
+        seen.append(request)
+        return reports.passing()
+
+    monkeypatch.setattr(program.run, "run", compared)
+    run.write(limits={"within": 60}, replicas=["db3"], exclude=["tmp"], admin_password="x", report_directory="/r")
     loaded = config.load(str(run.config))
     assert program.compare(loaded, 5.0)["verdict"] == "pass"
     (request,) = seen
     assert (request.cluster, request.modes, request.now) == ("ledger", ("whole",), 5.0)
-    assert request.limits.within == 21600.0 and request.login == loaded.login
+    assert (request.replicas, request.exclude, request.limits.within) == (("db3",), ("tmp",), 60)
+    assert request.login == loaded.login and request.admin is loaded.admin is not None
+    assert request.state_directory.endswith("/state/whole") and request.part == 0.0
+    # Every field that the file has a say in comes from it.
+    said = {field.name for field in dataclasses.fields(Request)} & {field.name for field in dataclasses.fields(loaded)}
+    assert {name for name in said if getattr(request, name) != getattr(loaded, name)} == set()
 
 
 def test_the_journal_reads_the_weight_of_a_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,10 +52,10 @@ def with_table(verdict: str, **more: Any) -> dict[str, Any]:
         ),
         (
             with_table(findings.LAGGING, next_step="See why."),
-            "No difference was found, but 1 comparison could not be made. This is no pass.",
+            "No difference was found, but 1 thing could not be compared. This is no pass.",
             "See why.",
         ),
-        (with_table(findings.ERROR), "No difference was found, but 1 comparison", "Mend what is named below"),
+        (with_table(findings.ERROR), "No difference was found, but 1 thing", "Mend what is named below"),
         (reports.counted(reports.passing(tables=[], assertions=[])), "Nothing was compared. This is no pass.", "again"),
         (
             reports.counted(reports.passing(assertions=[reports.assertion("x", "db1", findings.DIFFERENT)])),
@@ -80,9 +80,8 @@ def test_a_row_that_two_modes_found_is_counted_once() -> None:
 
 def test_findings_come_by_gravity_and_none_is_lost() -> None:
     every = report_words.found(reports.rich())
-    assert [report_words.gravity(each.verdict) for each in every] == sorted(
-        (report_words.gravity(each.verdict) for each in every), reverse=True
-    )
+    order = [(not each.counts, -report_words.gravity(each.verdict)) for each in every]
+    assert order == sorted(order)
     assert len(every) == sum(
         entry["verdict"] != findings.PASS
         for key in ("servers", "tables", "assertions")
@@ -156,3 +155,35 @@ def test_what_is_no_time_is_none(value: Any) -> None:
 )
 def test_durations(seconds: Any, shown: str) -> None:
     assert report_words.duration(seconds) == shown.replace("60 min 0 s", "1 h 0 min")
+
+
+def test_an_assertion_that_is_not_critical_is_told_and_does_not_count() -> None:
+    lesser = reports.assertion("orders by state", "db2", findings.DIFFERENT, severity="warning")
+    report = reports.passing(assertions=[lesser])
+    assert report_words.passed(report) and report_words.advice(report) == ""
+    headline, line = report_words.lines(report)
+    assert headline.startswith("Everything compared is the same on db1, db2 and db3. 1 assertion that is not critical")
+    assert line == "different: assertion orders by state on db2 (does not count)"
+    grave = reports.counted(reports.passing(assertions=[lesser], tables=[reports.table(verdict=findings.ERROR)]))
+    assert [each.about for each in report_words.found(grave)] == [report_words.TABLE, report_words.ASSERTION]
+    assert "1 thing could not be compared" in report_words.headline(grave)
+
+
+def test_what_a_whole_server_is_is_not_said_again_of_each_table() -> None:
+    server = {
+        "replica": "db2",
+        "verdict": findings.LAGGING,
+        "code": "replica_stands_still",
+        "why": "x",
+        "next_step": "y",
+    }
+    tables = [
+        reports.table(f"a.t{n}", "db2", findings.LAGGING, code="replica_stands_still", covered=0.0) for n in range(300)
+    ]
+    other = reports.table("a.t1", "db3", findings.LAGGING, code="replica_late")
+    report = reports.counted(reports.passing(tables=[*tables, other], servers=[server], assertions=[]))
+    assert [(each.about, each.on) for each in report_words.found(report)] == [("server", "db2"), ("table", "db3")]
+    assert "x (so none of its 300 results could be had)" in report_words.lines(report)[1]
+    # A server's finding hides nothing that is another one.
+    differs = reports.table("a.t1", "db2", findings.DIFFERENT, code="rows_differ")
+    assert len(report_words.found({**report, "tables": [*tables, differs]})) == 2

@@ -13,6 +13,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import config
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.run import Limits
 
 ROLE = Path(__file__).resolve().parents[3] / "roles" / "consistency"
 MEMBERS = [
@@ -65,7 +66,7 @@ def test_one_cluster_is_compared_every_night() -> None:
     assert [member.name for member in found.members] == ["db1", "db2"]
     assert (found.login.user, found.login.password) == ("lossless_reconcile", CANARY)
     assert found.login.ca == "/etc/lossless-mysql-ha/tls/ca.pem" and not found.reveal
-    assert found.limits == {name: default for name, _kind, default in config.LIMITS.values()}
+    assert found.limits == Limits() and found.admin is None
     assert "OnCalendar=*-*-* 02:30:00\n" in rendered("consistency.timer.j2")
 
 
@@ -78,14 +79,25 @@ def test_each_run_says_what_is_its_own() -> None:
     }
     recent, whole = parsed("recent", **given), parsed("whole", **given)
     assert (recent.include, recent.exclude, recent.reveal) == (("bank.*",), ("*.tmp_*",), False)
-    assert (recent.limits["within"], recent.limits["lock"], whole.limits["within"]) == (480, 0, 3600)
+    assert (recent.limits.within, recent.limits.lock, whole.limits.within) == (480, 0, 3600)
+    assert recent.state_directory != whole.state_directory
     assert recent.assertions == () and len(whole.assertions) == 1 and whole.reveal
     assert "OnCalendar=*:0/10\n" in rendered("consistency.timer.j2", "recent", **given)
+
+
+def test_the_admins_password_is_only_where_it_is_needed() -> None:
+    runs = [*RUNS, {"name": "exact", "modes": ["snapshot"], "on_calendar": "monthly"}]
+    given = {"mysql_ha_consistency_runs": runs, "mysql_ha_consistency_assertions": ASSERTIONS}
+    given["mysql_ha_admin_password"] = "canary-admin"
+    exact = parsed("exact", **given)
+    assert exact.admin is not None and exact.admin.password == "canary-admin"
+    assert "canary-admin" not in rendered("consistency.json.j2", "whole", **given)
 
 
 def test_every_key_of_the_file_is_written_or_left_to_its_default_on_purpose() -> None:
     """A key that the program learns is looked at here before it is forgotten in the role."""
     left = {"password_file", "primary", "replicas", "assertions"}
+    left |= {"admin_user", "admin_password", "admin_password_file"}
     assert set(json.loads(rendered("consistency.json.j2"))) == {*config._REQUIRED, *config._OPTIONAL} - left
 
 
@@ -93,7 +105,10 @@ def test_the_places_of_the_file_are_those_that_the_unit_makes() -> None:
     unit = rendered("consistency@.service.j2")
     assert "StateDirectory=lossless-mysql-ha-consistency\n" in unit and "ReadWritePaths" not in unit
     found = parsed()
-    assert (found.state_directory, found.place.directory) == (config.STATE_DIRECTORY, config.REPORT_DIRECTORY)
+    assert (found.state_directory, found.place.directory) == (
+        f"{config.STATE_DIRECTORY}/whole",
+        config.REPORT_DIRECTORY,
+    )
     for path in (found.state_directory, found.place.directory):
         assert path.startswith("/var/lib/lossless-mysql-ha-consistency/")
 
