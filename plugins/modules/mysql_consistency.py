@@ -125,6 +125,12 @@ options:
       - A directory on the host that runs the module. A run that was cut off goes on from what is kept there.
     type: path
     default: ""
+  report_directory:
+    description:
+      - A directory on the host that runs the module, for a report as JSON and as a page. The newest ones are
+        C(CLUSTER-consistency.json) and C(.html); those of the last 50 runs stay, by when they began. Mode 0640.
+    type: path
+    default: ""
   statement_timeout:
     description:
       - Seconds for one statement.
@@ -219,6 +225,7 @@ EXAMPLES = r"""
     include: [bank]
     max_threads_running: 20
     reveal: true
+    report_directory: /srv/reports
     fail_on_difference: false
   register: compared
 """
@@ -230,6 +237,19 @@ verdict:
   returned: always
   type: str
   sample: pass
+summary:
+  description: >-
+    The report in words: a sentence for all of it, then one for each finding, the gravest first. No value of a row is
+    in it.
+  returned: always, but while it has paused
+  type: list
+  elements: str
+  sample: ["Everything compared is the same on db1, db2 and db3."]
+files:
+  description: Where the newest report is, as C(json) and as C(page).
+  returned: when O(report_directory) is given, but while it has paused
+  type: dict
+  sample: {"json": "/srv/reports/ledger-consistency.json", "page": "/srv/reports/ledger-consistency.html"}
 primary:
   description: The member that was compared with.
   returned: always
@@ -308,9 +328,11 @@ next_step:
 import time
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils import ansible as glue
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import report_file
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.findings import MODES
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.recent import Wish
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.report import failure
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.report_words import lines
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.run import Limits, Request, run
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.window import Policy
 
@@ -333,6 +355,7 @@ SPEC = dict(
     reveal={"type": "bool", "default": False},
     fail_on_difference={"type": "bool", "default": True},
     state_directory={"type": "path", "default": ""},
+    report_directory={"type": "path", "default": ""},
     statement_timeout={"type": "float", "default": 30.0},
     catch_up_timeout={"type": "float", "default": 60.0},
     within={"type": "float", "default": 0.0},
@@ -391,10 +414,15 @@ def compare(params, check_mode, warn):
     )
     if report["under_way"]:
         return glue.Outcome(False, report)
+    told = {"summary": list(lines(report))}
+    if params["report_directory"]:
+        place = report_file.Place(params["report_directory"], params["cluster"])
+        written = report_file.write(report, place)
+        told["files"] = {"json": written.json, "page": written.page}
     error = failure(report)
     if error is not None and params["fail_on_difference"]:
         raise error
-    return glue.Outcome(False, report)
+    return glue.Outcome(False, dict(report, **told))
 
 
 def main():

@@ -97,6 +97,7 @@ PURE = (
         )
     ),
     *(f"consistency/{name}.py" for name in ("window", "time_column", "recent_questions")),
+    *(f"consistency/{name}.py" for name in ("report_words", "report_page", "report_style", "metrics")),
     *(f"clone/{name}.py" for name in ("plan", "progress", "directory_plan")),
     *(f"replication/{name}.py" for name in ("plan", "member", "attach", "situation", "refusals", "predict", "steps")),
 )
