@@ -33,9 +33,13 @@ ERROR, WARNING, INFO = 3, 4, 6
 _CONFIG_CODES = ("config_", "assertion", "unknown_m", "admin_login_needed")
 """How the codes of what is wrong in the file begin."""
 
-Compare = Callable[[Config, float], Mapping[str, Any]]
-"""Runs the comparison of a configuration that began at a time, since the epoch; gives ``run.run``'s report."""
+PROGRESS_EVERY = 60.0
+"""Seconds between two lines that say how far it is."""
+
 Say = Callable[[int, str], None]
+Compare = Callable[[Config, float, Callable[[str], None]], Mapping[str, Any]]
+"""Runs the comparison of a configuration that began at a time, since the epoch, and says how far it is; gives
+``run.run``'s report."""
 
 
 def say(priority: int, text: str) -> None:
@@ -44,7 +48,22 @@ def say(priority: int, text: str) -> None:
     sys.stderr.flush()
 
 
-def compare(settings: Config, now: float) -> Mapping[str, Any]:
+class Progress:
+    """How far it is, in the journal, not more often than once in a while: there may be thousands of tables."""
+
+    def __init__(self, telling: Say, clock: Callable[[], float]) -> None:
+        self._telling = telling
+        self._clock = clock
+        self._told = clock()
+
+    def __call__(self, line: str) -> None:
+        now = self._clock()
+        if now - self._told >= PROGRESS_EVERY:
+            self._told = now
+            self._telling(INFO, line)
+
+
+def compare(settings: Config, now: float, saying: Callable[[str], None]) -> Mapping[str, Any]:
     """The comparison itself.
 
     :raises HaError: what keeps all of it from being done.
@@ -66,14 +85,16 @@ def compare(settings: Config, now: float) -> Mapping[str, Any]:
             state_directory=settings.state_directory,
             now=now,
             admin=settings.admin,
-        )
+        ),
+        say=saying,
     )
 
 
-def work(settings: Config, now: float, comparing: Compare, telling: Say) -> int:
+def work(settings: Config, clock: Callable[[], float], comparing: Compare, telling: Say) -> int:
     """Compare, tell, write. :returns: the exit code."""
+    now = clock()
     try:
-        report = comparing(settings, now)
+        report = comparing(settings, now, Progress(telling, clock))
     except HaError as error:
         telling(ERROR, str(error))
         _tell_failure(error, now, settings, telling)
@@ -130,7 +151,7 @@ def main(
     except HaError as error:
         tell(ERROR, str(error))
         return WRONG_CONFIG
-    return 0 if options.check else work(settings, clock(), comparing, tell)
+    return 0 if options.check else work(settings, clock, comparing, tell)
 
 
 if __name__ == "__main__":
