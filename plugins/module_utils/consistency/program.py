@@ -22,7 +22,6 @@ from ..errors import HaError
 from . import config, report_file, report_words, run
 from .config import Config
 from .findings import PASS, SCHEMA_DIFFERS
-from .recent import Wish
 
 NO_PASS, COULD_NOT_RUN, WRONG_CONFIG = 1, 75, 78
 """EX_TEMPFAIL and EX_CONFIG of sysexits.h."""
@@ -78,7 +77,7 @@ def compare(settings: Config, now: float, saying: Callable[[str], None]) -> Mapp
             modes=settings.modes,
             include=settings.include,
             exclude=settings.exclude,
-            recent=Wish(settings.time_column, directory=settings.state_directory),
+            recent=settings.recent,
             assertions=settings.assertions,
             limits=settings.limits,
             reveal=settings.reveal,
