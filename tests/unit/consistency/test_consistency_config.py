@@ -66,11 +66,6 @@ def test_everything_can_be_given() -> None:
     assert found.modes == findings.MODES and found.assertions == (assertion,)
     assert (found.primary, found.replicas, found.reveal) == ("db1", ("db3",), True)
     assert found.recent.time_column == "changed_at"
-        "db1",
-        ("db3",),
-        "changed_at",
-        True,
-    )
     assert (found.include, found.exclude) == (("bank.*", "shop"), ("bank.tmp_*",))
     assert found.limits == Limits(lock=0, within=600, listed=0, latency=0.5)
     assert found.admin is not None and (found.admin.user, found.admin.ca) == ("lossless_admin", found.login.ca)
