@@ -186,16 +186,20 @@ def _read(column: ColumnFacts, value: Any) -> Any:
     return str(value)
 
 
-def shown_value(column: ColumnFacts, most: int = 200) -> str:
+SHOWN = 200
+"""Letters of a value that are shown."""
+
+
+def shown_value(column: ColumnFacts) -> str:
     """SQL: the beginning of a value, for a person to read; NULL for NULL."""
     name = quoted(column.name)
     if column.data_type in BYTES or column.data_type in GEOMETRIES or column.data_type == "vector":
-        return f"LEFT(HEX({name}), {most})"
+        return f"LEFT(HEX({name}), {SHOWN})"
     if column.data_type == "bit":
         name = f"{name} + 0"
     elif column.data_type == "float":
         name = f"CAST({name} AS DOUBLE)"  # all of its digits
-    return f"LEFT(CAST({name} AS CHAR), {most})"
+    return f"LEFT(CAST({name} AS CHAR), {SHOWN})"
 
 
 def shown_columns(columns: Optional[Sequence[ColumnFacts]], prefix: str) -> list[str]:

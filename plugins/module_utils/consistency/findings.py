@@ -88,6 +88,12 @@ class TableResult:
         return {**dataclasses.asdict(self), "differences": [each.as_result() for each in self.differences]}
 
 
+def result_from(kept: Mapping[str, Any]) -> TableResult:
+    """A result of ``as_result``, read again."""
+    differences = tuple(Difference(**{**each, "columns": tuple(each["columns"])}) for each in kept["differences"])
+    return TableResult(**{**kept, "differences": differences})
+
+
 def merged(results: Sequence[TableResult]) -> str:
     """The verdict of several results."""
     return worst(result.verdict for result in results)

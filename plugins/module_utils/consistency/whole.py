@@ -24,6 +24,7 @@ from .lookup import Bound, Range, Statement, Unfit
 from .questions import Rows, Table
 from .recheck import Lagging, Recheck
 
+PAUSED = "it goes on in the next part of this run"
 SMALL = 2_000
 """Rows of a range whose rows are listed."""
 
@@ -41,7 +42,7 @@ class Limits:
 
 
 @dataclasses.dataclass
-class _Replica:
+class Compared:
     """One replica, and what was found on it so far."""
 
     session: Session
@@ -55,23 +56,32 @@ class _Replica:
     def done(self) -> bool:
         return self.problem is not None
 
+    @property
+    def doubtful(self) -> bool:
+        """Something of what was read so far is not known to be the same."""
+        again = self.recheck
+        return bool(self.done or self.lagging or again.pending or again.difference_count or again.restless)
+
 
 @dataclasses.dataclass(frozen=True)
 class Reached:
-    """How far a table was compared: everything up to ``upto``."""
+    """How far a table was compared: everything up to ``upto``. ``clean``: and all of it was the same everywhere."""
 
     upto: Bound
     rows: int
     covered: float
+    clean: bool
 
 
 class WholeTable:
     """One table with a key, on the primary and its replicas.
 
     :param before_range: called before each range: holds the run back while the servers are busy.
-    :param reached: called after each range.
-    :param after: where an earlier run of the same table got to.
+    :param reached: called after each range; true: go no further, for the rest is for later (``PAUSED``).
+    :param after: where an earlier run of the same table got to, and ``rows`` that it had compared.
     """
+
+    mode = findings.WHOLE
 
     def __init__(
         self,
@@ -82,8 +92,9 @@ class WholeTable:
         *,
         reveal: bool = False,
         after: Bound = None,
+        rows: int = 0,
         before_range: Callable[[], None] = lambda: None,
-        reached: Callable[[Reached], None] = lambda reached: None,
+        reached: Callable[[Reached], bool] = lambda reached: False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -94,10 +105,10 @@ class WholeTable:
         self._before_range = before_range
         self._reached = reached
         self._clock = clock
-        self._rows = 0
+        self._rows = rows
         self._covered = 0.0
         self._replicas = {
-            name: _Replica(
+            name: Compared(
                 session,
                 Recheck(table, primary, session, limits.rechecking, reveal=reveal, clock=clock, sleep=sleep),
             )
@@ -113,7 +124,7 @@ class WholeTable:
             for replica in self._replicas.values():
                 if not replica.done:
                     self._guarded(replica, replica.recheck.flush)
-        except (StatementFailed, Unfit) as error:
+        except (HaError, Unfit) as error:
             self._everybody_fails(error)
         seconds = round(self._clock() - started, 3)
         return {name: self._result(name, replica, stopped, seconds) for name, replica in self._replicas.items()}
@@ -141,9 +152,11 @@ class WholeTable:
                 self._covered = 1.0
                 return ""
             after = upto
-            self._reached(Reached(after, self._rows, self._covered))
+            clean = not any(replica.doubtful for replica in self._replicas.values())
+            if self._reached(Reached(after, self._rows, self._covered, clean)):
+                return PAUSED
 
-    def _enough(self, replica: _Replica) -> bool:
+    def _enough(self, replica: Compared) -> bool:
         return replica.done or replica.recheck.difference_count >= self._limits.differences
 
     def _counter(self) -> Optional[Counter]:
@@ -180,7 +193,7 @@ class WholeTable:
         began = self._clock()
         there = self._ask(self._primary, question)
         seconds = self._clock() - began
-        gtids = executed(self._primary, within=self._statement)
+        gtids = self._executed()
         asked: dict[str, Callable[[], Optional[bool]]] = {
             name: functools.partial(self._same, replica, gtids, question, there)
             for name, replica in self._replicas.items()
@@ -197,10 +210,12 @@ class WholeTable:
                 self._guarded(replica, functools.partial(self._narrow, replica, range_))
         return int(there["number"]), max([seconds, *(self._replicas[name].seconds for name in asked)])
 
-    def _same(self, replica: _Replica, gtids: str, question: Statement, there: Row) -> Optional[bool]:
+    def _same(self, replica: Compared, gtids: str, question: Statement, there: Row) -> Optional[bool]:
         """None: it did not catch up."""
         limits = self._limits.rechecking
-        if not wait_executed(replica.session, gtids, patience=limits.catch_up, statement=limits.statement):
+        if not limits.exact and not wait_executed(
+            replica.session, gtids, patience=limits.catch_up, statement=limits.statement
+        ):
             return None
         began = self._clock()
         same = self._ask(replica.session, question) == there
@@ -208,7 +223,7 @@ class WholeTable:
         return same
 
     # --- where a replica differs -------------------------------------------------------------------------------------
-    def _narrow(self, replica: _Replica, range_: Range) -> None:
+    def _narrow(self, replica: Compared, range_: Range) -> None:
         """Cut a range into small ones, and list the rows of those that differ."""
         after = range_.after
         while not self._enough(replica):
@@ -218,10 +233,10 @@ class WholeTable:
                 return
             after = boundary
 
-    def _small(self, replica: _Replica, range_: Range) -> None:
+    def _small(self, replica: Compared, range_: Range) -> None:
         question = self._table.aggregate(range_)
         there = self._ask(self._primary, question)
-        gtids = executed(self._primary, within=self._statement)
+        gtids = self._executed()
         same = self._same(replica, gtids, question, there)
         if same:
             return
@@ -247,10 +262,14 @@ class WholeTable:
     def _statement(self) -> float:
         return self._limits.rechecking.statement
 
+    def _executed(self) -> str:
+        """What the replicas have to have executed before they are read."""
+        return "" if self._limits.rechecking.exact else executed(self._primary, within=self._statement)
+
     def _ask(self, session: Session, question: Statement) -> Row:
         return session.one(*question, within=self._statement)
 
-    def _guarded(self, replica: _Replica, work: Callable[[], None]) -> None:
+    def _guarded(self, replica: Compared, work: Callable[[], None]) -> None:
         """What goes wrong with one replica stops nothing but its own comparison."""
         try:
             work()
@@ -276,9 +295,9 @@ class WholeTable:
 
     def _said(self, name: str, verdict: str, code: str = "", why: str = "", next_step: str = "") -> TableResult:
         named = self._table.named
-        return TableResult(named.schema, named.table, name, findings.WHOLE, verdict, code, why, next_step)
+        return TableResult(named.schema, named.table, name, self.mode, verdict, code, why, next_step)
 
-    def _result(self, name: str, replica: _Replica, stopped: str, seconds: float) -> TableResult:
+    def _result(self, name: str, replica: Compared, stopped: str, seconds: float) -> TableResult:
         again = replica.recheck
         if again.difference_count:
             said = self._said(

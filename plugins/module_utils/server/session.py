@@ -17,7 +17,8 @@ import struct
 import threading
 import time
 import traceback
-from typing import Any, Mapping, Optional, Sequence
+from contextlib import contextmanager
+from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from ..errors import HaError
 from . import dialect
@@ -53,6 +54,21 @@ class Login:
     cert: str = ""
     key: str = ""
     unix_socket: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Exact:
+    """An answer with nothing made plain: what two servers say can be compared by it.
+
+    :param columns: their names, in order. The same name may be there twice.
+    :param rows: int, Decimal, float, str, bytes, date, datetime, timedelta and None; a date that Python does not know
+        (``0000-00-00``) as text.
+    :param more: there were more rows than asked for; they were read and thrown away.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    more: bool
 
 
 class StatementFailed(HaError):
@@ -277,6 +293,19 @@ class Session:
             is no answer, and the outcome is unknown. When its turn did not come: ``deadline_exceeded``, the connection
             is still ``usable``, and nothing was sent.
         """
+        with self._my_turn(sql, within):
+            return self._query(sql, values, within, secret)
+
+    def query_exact(self, sql: str, *, within: float, most: int) -> Exact:
+        """As ``query``, for comparing: raw values, and at most ``most`` rows are held in memory.
+
+        :param within: seconds for all of it, the rows that are not wanted included.
+        """
+        with self._my_turn(sql, within):
+            return self._query_exact(sql, within, most)
+
+    @contextmanager
+    def _my_turn(self, sql: str, within: float) -> Iterator[None]:
         if not self._turn.acquire(timeout=max(within, 0.001)):
             raise StatementFailed(
                 "deadline_exceeded",
@@ -285,7 +314,7 @@ class Session:
                 next_step="Observe the server again.",
             )
         try:
-            return self._query(sql, values, within, secret)
+            yield
         finally:
             self._turn.release()
 
@@ -298,7 +327,8 @@ class Session:
         finally:
             self._turn.release()
 
-    def _query(self, sql: str, values: Sequence[Any], within: float, secret: bool) -> list[Row]:
+    def _ready(self, within: float) -> Any:
+        """The connection, which gives up after ``within`` seconds."""
         # Another thread may close the session meanwhile: what was looked at is what is used.
         connection = self._connection
         if connection is None or not connection.open:
@@ -311,6 +341,10 @@ class Session:
         # PyMySQL fixes its time-outs when it connects; these are the attributes that it reads before every packet.
         connection._read_timeout = max(within, 0.001)
         connection._write_timeout = max(within, 0.001)
+        return connection
+
+    def _query(self, sql: str, values: Sequence[Any], within: float, secret: bool) -> list[Row]:
+        connection = self._ready(within)
         started = time.monotonic()
         try:
             with connection.cursor() as cursor:
@@ -319,6 +353,36 @@ class Session:
         except (pymysql.err.MySQLError, OSError) as error:
             raise self._failure(error, sql, time.monotonic() - started, within, secret) from (None if secret else error)
         return [{key: _plain(value) for key, value in row.items()} for row in rows]
+
+    def _query_exact(self, sql: str, within: float, most: int) -> Exact:
+        connection = self._ready(within)
+        started = time.monotonic()
+        rows: list[tuple[Any, ...]] = []
+        more = False
+        cursor = connection.cursor(pymysql.cursors.SSCursor)
+        try:
+            cursor.execute(sql)
+            columns = tuple(str(column[0]) for column in cursor.description or ())
+            while True:
+                row = cursor.fetchone()
+                if row is None:
+                    break
+                if len(rows) < most:
+                    rows.append(row)
+                else:
+                    more = True
+                # Each packet may take as long as it likes by itself; together they may not.
+                left = within - (time.monotonic() - started)
+                if left <= 0:
+                    raise TimeoutError("the rows did not end")
+                connection._read_timeout = left
+            cursor.close()
+        except (pymysql.err.MySQLError, OSError) as error:
+            # A cursor that is thrown away reads what is left of its answer, from a connection that is gone.
+            if cursor._result is not None:
+                cursor._result.unbuffered_active = False
+            raise self._failure(error, sql, time.monotonic() - started, within, False) from error
+        return Exact(columns, tuple(rows), more)
 
     def execute(self, sql: str, values: Sequence[Any] = (), *, within: float, secret: bool = False) -> None:
         """Run one statement whose rows do not matter. Errors as ``query``."""

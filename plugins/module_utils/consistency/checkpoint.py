@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Where a run stands, so that one that was cut off goes on instead of beginning again.
+
+One small file, replaced as a whole after each table, and now and then within a large one. It only counts for the same
+question: other tables, replicas or modes begin anew, and so does a run that was left lying for too long.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from typing import Any, Mapping, Optional
+
+from .. import durable_file
+from ..errors import HaError
+
+FORMAT = 1
+OLDEST = 24 * 3600.0
+"""Seconds after which an unfinished run is begun anew."""
+
+
+@dataclasses.dataclass
+class State:
+    """:param question: what was asked, as a digest. ``done``: results by ``mode schema.table replica``.
+
+    :param table: the table that was being compared as a whole, and ``after``: up to which key it was the same on every
+        replica.
+    :param rows: of that table so far. ``line``: how far the run is, for a person. ``repair``: plans for what differs.
+    """
+
+    question: str
+    started_at: float
+    done: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    table: str = ""
+    after: Optional[list[Any]] = None
+    rows: int = 0
+    line: str = ""
+    repair: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    def as_kept(self) -> dict[str, Any]:
+        return {"format": FORMAT, **dataclasses.asdict(self)}
+
+
+def state_from(kept: Mapping[str, Any]) -> Optional[State]:
+    """A state of ``as_kept``, read again; None: it is of another version."""
+    try:
+        return State(**{name: kept[name] for name in kept if name != "format"}) if kept["format"] == FORMAT else None
+    except (KeyError, TypeError):
+        return None
+
+
+def question(**asked: Any) -> str:
+    """A digest of what is asked."""
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class Checkpoint:
+    """The file of one cluster's runs; without a directory nothing is kept.
+
+    :param handed: what the part of this run that came before has left, where a caller keeps it (``State.as_kept``).
+    :raises HaError: ``state_unwritable``.
+    """
+
+    def __init__(self, directory: str, cluster: str, handed: Optional[Mapping[str, Any]] = None) -> None:
+        self._handed = handed
+        self._path = os.path.join(directory, f"{cluster}.run.json") if directory else ""
+
+    def load(self, asked: str, now: float) -> Optional[State]:
+        """What an earlier run of the same question left; None: begin anew."""
+        # There is none, or it is of another version: everything is compared again, which is never wrong.
+        state = state_from(self._handed or self._read())
+        if state is None or state.question != asked or not 0 <= now - state.started_at <= OLDEST:
+            return None
+        return state
+
+    def _read(self) -> Mapping[str, Any]:
+        try:
+            with open(self._path, encoding="utf-8") as stream:
+                kept = json.load(stream)
+        except (OSError, ValueError):
+            return {}
+        return kept if isinstance(kept, dict) else {}
+
+    def save(self, state: State) -> None:
+        if not self._path:
+            return
+        text = json.dumps(state.as_kept())
+        try:
+            durable_file.make_directory(os.path.dirname(self._path))
+            durable_file.replace(self._path, text + "\n").close()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def forget(self) -> None:
+        """The run is over."""
+        if self._path and os.path.exists(self._path):
+            try:
+                os.unlink(self._path)
+            except OSError as error:
+                raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> HaError:
+        return HaError(
+            "state_unwritable",
+            f"cannot write {self._path}: {error.strerror or error}",
+            evidence={"path": self._path, "errno": error.errno},
+            next_step="Make room there, or name another state directory.",
+        )
