@@ -19,8 +19,8 @@ from .barrier import executed, wait_executed
 from .findings import COUNT, Difference, TableResult
 from .lookup import Statement
 from .questions import Table
-from .recheck import PAUSES, Lagging
-from .settle import CONFIRMED_BY, Settling
+from .recheck import CONFIRMED_BY, PAUSES, Lagging
+from .settle import Settling
 
 _MOST_DIGESTS = 20_000
 """Different rows of a bucket that are listed."""
@@ -93,7 +93,7 @@ class Multiset:
         buckets: Settling[str] = Settling()
         self._rounds(buckets, "bucket", self._table.buckets("", _LETTERS))
         for bucket in sorted(buckets.open or ()):
-            rows: Settling[str] = Settling()
+            rows: Settling[str] = Settling(CONFIRMED_BY)
             self._rounds(rows, "identity", self._table.digests(bucket, _MOST_DIGESTS))
             restless += len(rows.restless)
             number += len(rows.different)
