@@ -11,31 +11,49 @@ import dataclasses
 import hashlib
 import json
 import os
-from typing import Any, Mapping, Optional
+from typing import Any, Optional
 
 from .. import durable_file
 from ..errors import HaError
 
-FORMAT = 1
+FORMAT = 2
 OLDEST = 24 * 3600.0
 """Seconds after which an unfinished run is begun anew."""
 
 
 @dataclasses.dataclass
-class State:
-    """:param question: what was asked, as a digest. ``done``: results by ``mode schema.table replica``.
+class Place:
+    """How far a table was compared: up to the key ``after`` it was the same on all of ``replicas``.
 
-    :param table: the table that was being compared as a whole, and ``after``: up to which key it was the same on every
-        replica.
-    :param windows: by table, what the next window of mode ``recent_time`` begins with.
+    :param table: see ``name_of``. ``layout``: what the table was like, as a digest: another key has another order.
+    :param rows: that were compared until there.
+    """
+
+    table: str
+    layout: str
+    replicas: list[str]
+    after: list[Any]
+    rows: int
+
+
+@dataclasses.dataclass
+class State:
+    """:param question: what was asked, as a digest. ``done``: results, by ``name_of`` mode, schema, table and replica.
+
+    :param place: within the table that was being compared.
+    :param repair: the plans that belong to the results.
     """
 
     question: str
     started_at: float
     done: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
-    table: str = ""
-    after: Optional[list[Any]] = None
-    rows: int = 0
+    place: Optional[Place] = None
+    repair: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+
+def name_of(*parts: str) -> str:
+    """One name of several, which no others give: a schema's name may hold a dot."""
+    return json.dumps(parts)
 
 
 def question(**asked: Any) -> str:
@@ -58,14 +76,16 @@ class Checkpoint:
             return None
         try:
             with open(self._path, encoding="utf-8") as stream:
-                kept: Mapping[str, Any] = json.load(stream)
-            state = State(**{name: kept[name] for name in kept if name != "format"})
+                kept = json.load(stream)
+            if not isinstance(kept, dict) or kept.pop("format", None) != FORMAT:
+                return None
+            place = kept.pop("place", None)
+            state = State(**kept, place=Place(**place) if place else None)
+            fresh = 0 <= now - state.started_at <= OLDEST
         except (OSError, ValueError, TypeError):
             # There is none, or it is of another version: everything is compared again, which is never wrong.
             return None
-        if kept.get("format") != FORMAT or state.question != asked or not 0 <= now - state.started_at <= OLDEST:
-            return None
-        return state
+        return state if fresh and state.question == asked else None
 
     def save(self, state: State) -> None:
         if not self._path:
