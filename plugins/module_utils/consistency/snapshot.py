@@ -57,14 +57,13 @@ def at_one_gtid(
     try:
         if ran:
             repoint.stop_applier(replica_admin(), within=statement)
-        gtids = _open(primary, primary_admin, statement, sleep)
         try:
+            gtids = _open(primary, primary_admin, statement, sleep)
             _advance(replica_admin(), gtids, statement, catch_up, clock, sleep)
             yield gtids
             _still_there(replica_admin(), gtids, statement)
         finally:
-            if primary.usable:
-                primary.execute("ROLLBACK", within=statement)
+            _let_go(primary, "ROLLBACK", statement)
     finally:
         _as_it_was(replica_admin, ran, statement, clock, sleep)
 
@@ -125,12 +124,8 @@ def _open(primary: Session, admin: Session, statement: float, sleep: Callable[[f
         try:
             primary.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY", within=statement)
             return str(admin.one("SELECT @@GLOBAL.gtid_executed AS gtids", within=statement)["gtids"])
-        except HaError:
-            if primary.usable:
-                primary.execute("ROLLBACK", within=statement)
-            raise
         finally:
-            _unlock(admin, statement)
+            _let_go(admin, "UNLOCK TABLES", statement)
     raise HaError(
         "snapshot_not_locked",
         f"{admin.name}: statements that run for long did not let commits be held for an instant",
@@ -139,13 +134,12 @@ def _open(primary: Session, admin: Session, statement: float, sleep: Callable[[f
     )
 
 
-def _unlock(admin: Session, statement: float) -> None:
+def _let_go(session: Session, sql: str, statement: float) -> None:
     try:
-        if admin.usable:
-            admin.execute("UNLOCK TABLES", within=statement)
+        if session.usable:
+            session.execute(sql, within=statement)
     except HaError:
-        admin.close()  # the server lets go of what a connection held
-        raise
+        session.close()  # the server lets go of what a connection held
 
 
 def _advance(

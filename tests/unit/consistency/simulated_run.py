@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Optional
 from unittest import mock
 
+from ansible_collections.lossless.mysql_ha.plugins.module_utils import durable_file
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import chunks, one_table, run, whole
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.lookup import Range, Statement
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.questions import Key, Named, Table
@@ -432,6 +433,9 @@ class World:
             # Ranges of one row, and each is written down.
             mock.patch.object(chunks, "_GROWTH", 1.0),
             mock.patch.object(one_table, "_SAVE_EVERY", 0.0),
+            # That files survive a power failure is tested elsewhere.
+            mock.patch.object(durable_file.os, "fsync", lambda handle: None),
+            mock.patch.object(durable_file.os, "fdatasync", lambda handle: None),
         ):
             yield
 
