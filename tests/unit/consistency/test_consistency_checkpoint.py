@@ -61,7 +61,8 @@ def spoilt(**changes: Any) -> str:
 
 
 FILES = {
-    "empty": "", "half": spoilt()[:-9], "a list": "[5]", "a text": '"abc"', "a number": "5", "nothing": "null", "{}": "{}",
+    "empty": "", "half": spoilt()[:-9], "a list": "[5]", "a text": '"abc"', "a number": "5", "nothing": "null",
+    "no fields": "{}",
     "another format": spoilt(format=FORMAT - 1), "no format": spoilt(format=None), "a field more": spoilt(more=1),
     "a place that is none": spoilt(place={"table": "t"}), "a place of text": spoilt(place="t"),
     "a time that is none": spoilt(started_at="yesterday"), "no text": "\udcff",
@@ -109,7 +110,7 @@ def test_names_are_not_shared(parts: list[tuple[str, ...]]) -> None:
     assert len({name_of(*each) for each in parts}) == len(parts)
 
 
-# --- results -----------------------------------------------------------------------------------------------------------
+# --- results ---------------------------------------------------------------------------------------------------------
 shown = st.none() | st.dictionaries(st.text(max_size=5), st.none() | st.text(max_size=9), max_size=3)
 differences = st.builds(
     Difference,
