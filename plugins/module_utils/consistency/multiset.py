@@ -96,7 +96,8 @@ class Multiset:
     def _differs(self) -> TableResult:
         found: list[Difference] = []
         number = restless = 0
-        stopped, code = "", "rows_differ"
+        stopped = ""
+        capped = False
         buckets: Settling[str] = Settling()
         self._rounds(buckets, "bucket", self._table.buckets("", _LETTERS))
         for bucket in sorted(buckets.open or ()):
@@ -107,7 +108,7 @@ class Multiset:
             try:
                 self._rounds(rows, "identity", self._table.digests(bucket, _MOST_DIGESTS))
             except _TooMany as error:
-                stopped, code = str(error), "too_many_rows"
+                stopped, capped = str(error), True
                 break
             restless += len(rows.restless)
             number += len(rows.different)
@@ -121,7 +122,7 @@ class Multiset:
         return dataclasses.replace(
             self._said(
                 findings.DIFFERENT,
-                code,
+                "too_many_rows" if capped else "rows_differ",
                 counted + (f"; {restless} kept changing" if restless else "") + (f"; {stopped}" if stopped else ""),
                 "See the differences; clone the replica, and give the table a primary key.",
             ),
