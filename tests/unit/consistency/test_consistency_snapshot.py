@@ -101,7 +101,7 @@ def test_what_breaks_in_the_comparison_leaves_everything_as_before(error: BaseEx
 def test_a_connection_that_was_idle_for_too_long_is_opened_again() -> None:
     pair = Pair()
     with pair.at_one_gtid():
-        pair.opened[-1].close()
+        pair.world.faults[pair.world.count + 1] = "lost"
     pair.as_before()
     assert len(pair.opened) == 2
 
@@ -114,6 +114,21 @@ def test_an_applier_that_stops_late_is_not_started_before_it_has_stopped() -> No
     with over, pytest.raises(HaError) as raised, pair.at_one_gtid():
         pass
     assert raised.value.code == "applier_still_on"
+    pair.as_before()
+
+
+def test_an_account_that_may_not_stop_an_applier_has_stopped_none() -> None:
+    pair = Pair()
+
+    def before(sql: str) -> None:
+        if "REPLICA SQL_THREAD" in sql:
+            raise StatementFailed("sql_error", "you need a privilege", errno=1227, evidence={"member": "r1"})
+
+    pair.replica.before = before
+    with pytest.raises(StatementFailed) as raised, pair.at_one_gtid():
+        pass
+    assert raised.value.errno == 1227
+    assert pair.world.now < 1001.0
     pair.as_before()
 
 
@@ -207,7 +222,7 @@ def test_a_server_that_comes_back_is_started() -> None:
     pair.world.sleep = sleep  # type: ignore[method-assign]
     with pytest.raises(HaError) as raised, pair.at_one_gtid():
         pair.replica.down = True
-    assert raised.value.code == "connection_lost"
+    assert raised.value.code == "connect_refused"
     pair.as_before()
 
 
