@@ -382,8 +382,8 @@ def find(servers: Servers, rows: int, runs: int) -> Result:
             "as_measured": Series("1", over(found["planted"], found["clean"])),
         },
         notes=[
-            f"{DIFFERING} rows that differ among {rows}, reckoned for {max(rows, FIND_ROWS)}: what they cost is the same"
-            " there, and the clean run takes longer"
+            f"{DIFFERING} rows that differ among {rows}, reckoned for {max(rows, FIND_ROWS)}: what they cost is the"
+            " same there, and the clean run takes longer",
         ],
     )
 
@@ -436,8 +436,8 @@ def in_pairs(
     figure: str, ways: dict[str, Callable[[], float]], runs: int
 ) -> tuple[dict[str, list[float]], list[Condition]]:
     """Each way once to warm up, then in turn, there and back."""
-    for way in ways.values():
-        way()
+    for once in ways.values():
+        once()
     found: dict[str, list[float]] = {way: [] for way in ways}
     conditions: list[Condition] = []
     for number, way in there_and_back(list(ways), runs):
@@ -494,7 +494,7 @@ def main() -> int:
         parser().error("--primary, --replica, --user and --password-file belong together")
     password = options.password_file.read_text().rstrip("\n")
     primary, replica = (
-        Place(name, *where, options.user, password)
+        Place(name, where[0], where[1], options.user, password)
         for name, where in (("primary", options.primary), ("replica", options.replica))
     )
     documents = []

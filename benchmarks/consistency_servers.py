@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.statement_objects import Named
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import recheck, tables, whole
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.barrier import reading
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.findings import TableResult
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.questions import Key, Named, Table
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.questions import Key, Table
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import Login, Session
 
 from benchmarks.errors import BenchmarkError
