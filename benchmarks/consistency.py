@@ -78,7 +78,7 @@ def in_lab(cluster: Cluster, runs: int, rows: int) -> Iterator[Result]:
     password = secrets.token_urlsafe(24)
 
     def place(member: Member) -> Place:
-        return Place(member.name, member.host, member.port, ACCOUNT, password, cluster.access.ca)
+        return Place(member.name, member.host, member.replication_port, ACCOUNT, password, cluster.access.ca)
 
     def as_root(*statements: str) -> None:
         # The password is in a file that only root reads, and in no argument.
