@@ -59,6 +59,7 @@ run's time, MiB."""
 DIFFERING = 10
 FIND_ROWS = 10_000_000
 """The target is for so many."""
+_STATEMENTS = "/var/lib/lossless_bench.sql"
 _CHECKED_ROWS = 20_000
 _PERCONA_SECONDS = 0.5
 _CAUGHT_UP = 600.0
@@ -82,10 +83,9 @@ def in_lab(cluster: Cluster, runs: int, rows: int) -> Iterator[Result]:
 
     def as_root(*statements: str) -> None:
         # The password is in a file that only root reads, and in no argument.
-        cluster.hosts.put(name, "/root", "lossless_bench.sql", ";\n".join(statements) + ";\n")
-        cluster.hosts.run(
-            name, "sh", "-c", "mysql < /root/lossless_bench.sql; status=$?; rm /root/lossless_bench.sql; exit $status"
-        )
+        directory, _, file = _STATEMENTS.rpartition("/")
+        cluster.hosts.put(name, directory, file, ";\n".join(statements) + ";\n")
+        cluster.hosts.run(name, "sh", "-c", f"mysql < {_STATEMENTS}; status=$?; rm {_STATEMENTS}; exit $status")
 
     as_root(
         f"DROP USER IF EXISTS '{ACCOUNT}'@'%'",
