@@ -30,7 +30,7 @@ class Kept:
 
     def run(self, request: room.Request) -> dict[str, Any]:
         self.request = request
-        return {"verdict": "pass", "under_way": None}
+        return {"verdict": "pass", "finished": True, "under_way": None}
 
 
 def test_every_option_reaches_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
