@@ -74,7 +74,7 @@ def run(cluster: Cluster, runs: int, quick: bool) -> Iterator[Result]:
 def in_lab(cluster: Cluster, runs: int, rows: int) -> Iterator[Result]:
     cluster.mend()
     name = cluster.primary().name
-    primary = next(member for member in cluster.access.members if member.name == name)
+    (primary,) = [member for member in cluster.access.members if member.name == name]
     replica = [member for member in cluster.access.members if member.name != name][-1]
     password = secrets.token_urlsafe(24)
 
@@ -83,7 +83,7 @@ def in_lab(cluster: Cluster, runs: int, rows: int) -> Iterator[Result]:
 
     def as_root(*statements: str) -> None:
         # The password is in a file that only root reads, and in no argument.
-        directory, _, file = _STATEMENTS.rpartition("/")
+        directory, _slash, file = _STATEMENTS.rpartition("/")
         cluster.hosts.put(name, directory, file, ";\n".join(statements) + ";\n")
         cluster.hosts.run(name, "sh", "-c", f"mysql < {_STATEMENTS}; status=$?; rm {_STATEMENTS}; exit $status")
 

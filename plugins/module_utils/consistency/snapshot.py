@@ -166,7 +166,7 @@ def _advance(
     """The replica executes all of these, and nothing beyond."""
     wanted = GtidSet.parse(gtids)
     executed = repoint.read_threads(replica, within=statement).executed
-    if not executed <= wanted:
+    if executed - wanted:
         raise HaError(
             "errant_transactions",
             f"{replica.name} has {executed - wanted}, which the primary lacks",

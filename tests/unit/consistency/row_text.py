@@ -55,7 +55,7 @@ def text(columns: Sequence[ColumnFacts], values: Values, mutant: Mutant = Mutant
     of = {one.name: value for one, value in zip(columns, values, strict=True)}
     fields = [shows(one, form, of[one.name]) for one, form in planned.shown]
     if mutant.null_in_place:
-        fields = [field for (one, _), field in zip(planned.shown, fields, strict=True) if of[one.name] is not None]
+        fields = [field for (one, _form), field in zip(planned.shown, fields, strict=True) if of[one.name] is not None]
     last = planned.last
     if last is not None:
         fields.append(of[last.name])
@@ -79,7 +79,7 @@ class Parser:
         self.first = True
 
     def from_the_right(self) -> bytes:
-        self.said, _, field = self.said.rpartition(b"#")
+        self.said, _separator, field = self.said.rpartition(b"#")
         return field
 
     def from_the_left(self, size: Callable[[bytes], int]) -> bytes:

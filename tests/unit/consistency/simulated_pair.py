@@ -219,11 +219,11 @@ class Replica(Server):
         rows: Contents,
         *,
         lag: float = 0.0,
-        planted: Mapping[Key, Optional[str]] = {},
+        planted: Optional[Mapping[Key, Optional[str]]] = None,
     ) -> None:
         super().__init__(world, name)
         self._rows = dict(rows)
-        apply(self._rows, planted)
+        apply(self._rows, planted or {})
         self.lag = lag
         self.done = 0
         self.stands_still = False

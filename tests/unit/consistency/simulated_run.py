@@ -228,7 +228,7 @@ class Sim:
         if sql.startswith("SET "):
             return []
         if "WAIT_FOR_EXECUTED_GTID_SET" in sql:
-            late = not GtidSet.parse(values[0]) <= GtidSet.parse(node.executed)
+            late = bool(GtidSet.parse(values[0]) - GtidSet.parse(node.executed))
             node.world.now += values[1] if late else 0
             return [{"late": int(late)}]
         if "replication_connection_configuration" in sql:
