@@ -1,0 +1,152 @@
+"""The comparison, broken on purpose, one way at a time: each has to be noticed by one of the cases.
+
+Only what a case looks at is broken: that everything is put right again in the end is judged by the whole comparison.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import (
+    canonical,
+    multiset,
+    preflight,
+    recheck,
+    run,
+    settle,
+    whole,
+)
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.gtid import GtidSet
+
+Patch = tuple[Any, str, Any]
+"""Of what, which attribute, and what is there instead."""
+
+_LENGTHS = re.compile(r", LENGTH\(`[^`]+`\)")
+_NULLS = re.compile(r", (?:(?:\d+ \* )?ISNULL\(`[^`]+`\)(?: \+ )?)+")
+_WAITS: tuple[ModuleType, ...] = (recheck, whole, multiset, run)
+HELD = 5.0
+"""Seconds for which a lock is held that may be held for two."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """``case``: that has to notice it. ``breaks``: checks that may be broken by it; one of them has to be."""
+
+    said: str
+    case: str
+    breaks: frozenset[str]
+    patches: Callable[[], list[Patch]]
+
+
+def _at_once() -> list[Patch]:
+    return [(settle, "CONFIRMED_BY", 1)]
+
+
+def _no_barrier() -> list[Patch]:
+    return [(module, "wait_executed", lambda *_asked, **_more: True) for module in _WAITS]
+
+
+def _one_way() -> list[Patch]:
+    original = settle.Settling.see
+
+    def see(self: Any, there: Mapping[Any, str], here: Mapping[Any, str]) -> None:
+        original(self, there, {identity: value for identity, value in here.items() if identity in there})
+
+    return [(settle.Settling, "see", see)]
+
+
+def _without(pattern: re.Pattern[str]) -> list[Patch]:
+    original = canonical.digest
+    return [(canonical, "digest", lambda columns: pattern.sub("", original(columns)))]
+
+
+def _xor_alone() -> list[Patch]:
+    original = canonical.aggregate
+
+    def aggregate(columns: Any, *, multiset: bool = False) -> str:
+        shown = original(columns, multiset=multiset)
+        return shown.partition(", CAST(SUM(")[0] + ", '0' AS total" if multiset else shown
+
+    return [(canonical, "aggregate", aggregate)]
+
+
+def _reals_as_text() -> list[Patch]:
+    return [(canonical, "REALS", frozenset())]
+
+
+def _lock_kept() -> list[Patch]:
+    original = recheck.Recheck._read
+
+    def read(self: Any, session: Any, keys: Any, *, lock: bool = False) -> Any:
+        found = original(self, session, keys, lock=lock)
+        if lock:
+            time.sleep(HELD)
+        return found
+
+    return [(recheck.Recheck, "_read", read)]
+
+
+def _standstill_unseen() -> list[Patch]:
+    return [(preflight, "_stopped", lambda *_states: None), *_no_barrier()]
+
+
+_FALSE = frozenset({"nothing_else", "verdicts", "steady"})
+MUTANTS: Mapping[str, Mutant] = {
+    "confirmed_at_once": Mutant("a difference counts when it was seen once", "clean", _FALSE, _at_once),
+    "no_barrier": Mutant("the replica is read without waiting for it", "delayed", _FALSE, _no_barrier),
+    "one_way": Mutant(
+        "rows that only the replica has are not looked for", "planted", frozenset({"found", "verdicts"}), _one_way
+    ),
+    "no_lengths": Mutant(
+        "a digest with a separator, and no lengths",
+        "collisions",
+        frozenset({"found", "verdicts"}),
+        lambda: _without(_LENGTHS),
+    ),
+    "no_nulls": Mutant(
+        "a digest that leaves NULL out", "collisions", frozenset({"found", "verdicts"}), lambda: _without(_NULLS)
+    ),
+    "reals_as_text": Mutant(
+        "FLOAT and DOUBLE as the text that is shown", "collisions", frozenset({"found"}), _reals_as_text
+    ),
+    "xor_alone": Mutant(
+        "rows without a key by an exclusive or alone", "twins", frozenset({"found", "verdicts"}), _xor_alone
+    ),
+    "standstill_unseen": Mutant(
+        "an applier that stands still is not seen",
+        "applier_stopped",
+        _FALSE | {"servers", "verdict"},
+        _standstill_unseen,
+    ),
+    "errant_unseen": Mutant(
+        "transactions of its own are not looked for",
+        "errant",
+        frozenset({"servers"}),
+        lambda: [(preflight, "errant", lambda *_states: GtidSet())],
+    ),
+    "lock_kept": Mutant(
+        f"a row stays locked for {HELD:g} s", "hot", frozenset({"waited", "verdicts", "nothing_else"}), _lock_kept
+    ),
+    "layouts_unseen": Mutant(
+        "definitions are not compared",
+        "schema",
+        frozenset({"schema", "verdicts", "nothing_else"}),
+        lambda: [(run, "layout_difference", lambda *_layouts: ("", ()))],
+    ),
+}
+
+
+@contextmanager
+def applied(name: str) -> Iterator[None]:
+    """As long as this lasts the comparison is broken that way; not at all without a name."""
+    with ExitStack() as stack:
+        for target, attribute, value in MUTANTS[name].patches() if name else ():
+            stack.enter_context(mock.patch.object(target, attribute, value))
+        yield
