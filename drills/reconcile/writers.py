@@ -115,12 +115,15 @@ def _keyless(cursor: Any, row: Row) -> None:
     cursor.execute(f"DELETE FROM {SCHEMA}.keyless_busy WHERE b = 'written' AND a = %s", ((row.turn + 10) % 20,))
 
 
-def _hot(cursor: Any, row: Row) -> None:
-    cursor.execute(f"UPDATE {SCHEMA}.hot SET counter = counter + 1, last_modify_date = NOW(6) WHERE id = 1")
+def _hot(number: int) -> Work:
+    """One row, always the same."""
 
+    def work(cursor: Any, row: Row) -> None:
+        cursor.execute(
+            f"UPDATE {SCHEMA}.hot SET counter = counter + 1, last_modify_date = NOW(6) WHERE id = %s", (number,)
+        )
 
-def _hammered(cursor: Any, row: Row) -> None:
-    cursor.execute(f"UPDATE {SCHEMA}.hot SET counter = counter + 1, last_modify_date = NOW(6) WHERE id = 2")
+    return work
 
 
 @dataclass(frozen=True)
@@ -140,10 +143,10 @@ CLIENTS: Mapping[str, Client] = {
     "stream": Client(_stream),
     "pairs": Client(_pairs),
     "keyless": Client(_keyless, 0.5),
-    "hot": Client(_hot, HOT_PAUSE),
+    "hot": Client(_hot(1), HOT_PAUSE),
 }
-HAMMER: Mapping[str, Client] = {"hammer": Client(_hammered, 0.0)}
-"""A row that is updated as fast as one client can: sooner or later it has to be looked at under a lock."""
+HAMMERS: Mapping[str, Client] = {f"hammer {number}": Client(_hot(number), 0.0) for number in (2, 3, 4)}
+"""Rows that are updated as fast as a client can: sooner or later one has to be looked at under a lock."""
 
 
 @dataclass
