@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks import (
+    binlog_keys,
     clone,
     emergency_failover,
     false_failover,
@@ -62,6 +63,7 @@ BENCHMARKS: Mapping[str, Entry] = {
     ),
     clone.NAME: Entry(clone.run, "mysql_clone's copy over a bare CLONE statement, in pairs", 5),
     rewind.NAME: Entry(rewind.run, "the old primary's start to rewound and verified, at three sizes of data", 2),
+    binlog_keys.NAME: Entry(binlog_keys.run, "keys that a binary log touched, rows a second at four widths", 5),
     price_of_safety.NAME: Entry(
         price_of_safety.run, "throughput and latency: async, acknowledged in memory, on disk", alone=True
     ),

@@ -33,13 +33,16 @@ MUTANTS = (GIVEN_UP_AT_ONCE, ROW_CHANGED)
 @dataclass(frozen=True)
 class Case:
     """``gate``: why it does not rewind. ``degraded``: semi-sync is off, so all are told OK. ``started``: mysqld has
-    been started before, past the gate."""
+    been started before, past the gate. ``before`` runs when nothing is wrong yet, ``after`` on the new primary before
+    the old one is cloned."""
 
     said: str
     gate: Sequence[str]
     work: Callable[[], Sequence[Statements]]
     degraded: bool = False
     started: bool = False
+    before: Sequence[str] = ()
+    after: Sequence[str] = ()
 
 
 CASES: Mapping[str, Case] = {
@@ -60,6 +63,13 @@ CASES: Mapping[str, Case] = {
         ("not_only_prepared",),
         lambda: [*work.inserts(5), *work.distributed()],
     ),
+    "not_transactional": Case(
+        "a row of MyISAM is among what waits: it is there already, and crash recovery does not take it away",
+        ("not_only_prepared",),
+        lambda: [*work.inserts(5), *work.not_transactional()],
+        before=work.flat_table(),
+        after=work.no_flat_table(),
+    ),
 }
 
 
@@ -75,6 +85,7 @@ def go(cluster: Cluster, name: str, *, commits: int, mutant: str) -> dict[str, A
 
 def _round(stage: Stage, case: Case, mutant: str) -> dict[str, Any]:
     before = stage.prepare()
+    stage.write(stage.old.name, [*work.no_flat_table(), *case.before])
     wanted = case.work()
     checks = []
     if case.degraded:
@@ -108,6 +119,7 @@ def _round(stage: Stage, case: Case, mutant: str) -> dict[str, Any]:
     ]
     known = facts(stage, seen, row)
     _let_go_of_locks(stage)
+    stage.write(stage.new, case.after)
     checks += _cloned(stage, case, surplus, mutant)
     if mutant == ROW_CHANGED:
         change_a_row(stage)

@@ -113,6 +113,12 @@ class Stage:
             cursor.execute("COMMIT")
             cursor.execute("FLUSH BINARY LOGS")
 
+    def write(self, name: str, statements: Sequence[str]) -> None:
+        """On a primary, each committed and acknowledged."""
+        with clients.cursor(self.socket(name)) as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
     @contextmanager
     def clients(self, wanted: Sequence[Statements]) -> Iterator[Clients]:
         socket = self.socket(self.old.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from drills.comeback.clients import Statements
 
 SCHEMA = "lab_comeback"
+FLAT = "lab_comeback_flat"
 ACKNOWLEDGED = 500
 """Rows of ``kept`` that clients were told OK for."""
 _ROWS = 200
@@ -79,6 +80,20 @@ def large() -> list[Statements]:
     what = f"CONCAT(REPEAT(CHAR(65 + n % 26), {_PIECE}), n)"
     insert = f"INSERT INTO {SCHEMA}.large (body) " + _NUMBERS.format(count=LARGE_PIECES, what=what)
     return [["SET SESSION cte_max_recursion_depth = 10000", "BEGIN", insert, "COMMIT"]]
+
+
+def flat_table() -> list[str]:
+    """A table of an engine without transactions, which no clone copies: in a schema of its own."""
+    return [f"CREATE DATABASE {FLAT}", f"CREATE TABLE {FLAT}.rows (id BIGINT PRIMARY KEY) ENGINE = MyISAM"]
+
+
+def no_flat_table() -> list[str]:
+    return [f"DROP DATABASE IF EXISTS {FLAT}"]
+
+
+def not_transactional() -> list[Statements]:
+    """A row that is there before its commit is acknowledged, and that nothing takes away."""
+    return [[f"INSERT INTO {FLAT}.rows VALUES ({_WAITING})"]]
 
 
 def distributed() -> list[Statements]:

@@ -78,6 +78,11 @@ def login(params: Mapping[str, Any]) -> Login:
     )
 
 
+def second_login(params: Mapping[str, Any], which: str) -> Login:
+    """Another account (``<which>_user``, ``<which>_password``) that is let in as the one of ``LOGIN_SPEC`` is."""
+    return dataclasses.replace(login(params), user=params[f"{which}_user"], password=params[f"{which}_password"] or "")
+
+
 def clone_login(params: Mapping[str, Any]) -> CloneLogin:
     """The login of ``CLONE_SPEC`` at a donor, which is verified as a source is (``REPLICATION_SPEC``)."""
     return CloneLogin(params["clone_user"], params["clone_password"] or "", params["replication_ca"] or "")

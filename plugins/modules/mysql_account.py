@@ -112,7 +112,8 @@ notes:
   - "V(monitor): PROCESS and REPLICATION CLIENT with SELECT on C(performance_schema) and C(lossless_ha) read the
     state; SERVICE_CONNECTION_ADMIN opens the admin port, which answers when all other connections are taken."
   - "V(reconcile): SELECT on everything reads the rows that two servers are compared by, whatever table they are in, and
-    the definitions of tables; SHOW VIEW those of views; REPLICATION CLIENT reads who follows whom;
+    the definitions of tables; SHOW VIEW those of views; PROCESS reads which transactions are open, prepared XA
+    transactions too, so that a window of recent rows misses none; REPLICATION CLIENT reads who follows whom;
     SERVICE_CONNECTION_ADMIN opens the admin port. It can change
     nothing and end nobody's session. But it reads every application's rows, and in C(mysql) the hashes of passwords:
     guard its password like those rows."

@@ -19,9 +19,14 @@ description:
     all that the primary had executed, then it is read. A difference counts when it was seen in three rounds in a row
     with the primary's row unchanged; a row that is written too often for that is compared under a short shared lock.
   - >-
-    V(whole) in O(modes) compares whole tables by digests that the servers compute, range by range of a key, down to the
-    rows. Two rows have the same digest only if all columns are the same, whatever they hold. V(business) runs
-    statements that the application's people wrote, on both sides.
+    V(recent_time) in O(modes) compares the rows that carry a recent date, in a window that no long transaction escapes;
+    it does not see deletes. V(recent_binlog) compares the rows that the binary log touched, read from its files without
+    a query; what the log does not tell exactly is compared as a whole.
+  - >-
+    V(whole) compares whole tables by digests that the servers compute, range by range of a key, down to the rows. Two
+    rows have the same digest only if all columns are the same, whatever they hold. V(snapshot) does that for one
+    replica after the other while its applier stands still where a snapshot of the primary is, so that nothing is in
+    flight. V(business) runs statements that the application's people wrote, on both sides.
   - >-
     Only V(pass) in RV(verdict) is a pass. A table that could not be compared is never one.
 options:
@@ -42,8 +47,46 @@ options:
       - What is compared.
     type: list
     elements: str
-    choices: [whole, business]
+    choices: [recent_time, recent_binlog, whole, snapshot, business]
     default: [whole]
+  admin_user:
+    description:
+      - For V(snapshot) in O(modes), an account that may hold the primary's commits for an instant and stop a replica's
+        applier.
+    type: str
+    default: lossless_admin
+  admin_password:
+    description:
+      - Its password.
+    type: str
+  time_column:
+    description:
+      - For V(recent_time) in O(modes), the column that tells when a row was changed. Without it, it is detected, by
+        C(ON UPDATE CURRENT_TIMESTAMP) or by its name (C(last_modify_date), C(updated_at) and the like).
+    type: str
+    default: ""
+  time_zone:
+    description:
+      - The time zone of such a column of type DATETIME, V(+02:00) or a name that the server knows. Without it, the
+        primary's own.
+    type: str
+    default: ""
+  look_back:
+    description:
+      - For V(recent_time), seconds that a run looks back at most.
+    type: float
+    default: 86400.0
+  first_window:
+    description:
+      - For V(recent_time) and V(recent_binlog), seconds that a first run looks back.
+    type: float
+    default: 3600.0
+  binlog_index:
+    description:
+      - For V(recent_binlog), the index file of the primary's binary log (or of files that were copied from it), on the
+        host that runs the module.
+    type: path
+    default: ""
   assertions:
     description:
       - >-
@@ -80,6 +123,12 @@ options:
   state_directory:
     description:
       - A directory on the host that runs the module. A run that was cut off goes on from what is kept there.
+    type: path
+    default: ""
+  report_directory:
+    description:
+      - A directory on the host that runs the module, for a report as JSON and as a page. The newest ones are
+        C(CLUSTER-consistency.json) and C(.html); those of the last 50 runs stay, by when they began. Mode 0640.
     type: path
     default: ""
   statement_timeout:
@@ -127,6 +176,22 @@ options:
       - A table without a usable key is read as a whole, if it has no more rows than that; otherwise it is skipped.
     type: int
     default: 1000000
+  progress_every:
+    description:
+      - Seconds between two lines that say how far it is; V(0) for none. A table in which something is open yet is
+        finished first.
+    type: float
+    default: 5.0
+  pause_after:
+    description:
+      - Seconds after which the module returns where it is; V(0) for not before its end.
+      - It is between the action plugin and the module, and is set by the plugin.
+    type: float
+    default: 0.0
+  under_way:
+    description:
+      - What the module returned when it paused, to go on from there. Likewise set by the plugin.
+    type: dict
 extends_documentation_fragment:
   - lossless.mysql_ha.attributes
   - lossless.mysql_ha.login
@@ -160,6 +225,7 @@ EXAMPLES = r"""
     include: [bank]
     max_threads_running: 20
     reveal: true
+    report_directory: /srv/reports
     fail_on_difference: false
   register: compared
 """
@@ -171,6 +237,19 @@ verdict:
   returned: always
   type: str
   sample: pass
+summary:
+  description: >-
+    The report in words: a sentence for all of it, then one for each finding, the gravest first. No value of a row is
+    in it.
+  returned: always, but while it has paused
+  type: list
+  elements: str
+  sample: ["Everything compared is the same on db1, db2 and db3."]
+files:
+  description: Where the newest report is, as C(json) and as C(page).
+  returned: when O(report_directory) is given, but while it has paused
+  type: dict
+  sample: {"json": "/srv/reports/ledger-consistency.json", "page": "/srv/reports/ledger-consistency.html"}
 primary:
   description: The member that was compared with.
   returned: always
@@ -216,6 +295,15 @@ counts:
   description: C(tables), C(rows), C(rechecked), C(differences), and C(by_verdict).
   returned: always
   type: dict
+progress:
+  description: When it has paused, C(line) says how far it is.
+  returned: always
+  type: dict
+  sample: {"line": ""}
+under_way:
+  description: When it has paused, what it needs to go on.
+  returned: always
+  type: dict
 finished:
   description: Whether everything was compared; otherwise running again goes on, if there is a state directory.
   returned: always
@@ -240,21 +328,34 @@ next_step:
 import time
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils import ansible as glue
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import report_file
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.findings import MODES
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.recent import Wish
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.report import failure
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.report_words import lines
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.run import Limits, Request, run
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.window import Policy
 
 SPEC = dict(
     glue.LOGIN_SPEC,
     **glue.MEMBERS_SPEC,
     primary={"type": "str", "default": ""},
     replicas={"type": "list", "elements": "str", "default": []},
-    modes={"type": "list", "elements": "str", "choices": ["whole", "business"], "default": ["whole"]},
+    modes={"type": "list", "elements": "str", "choices": list(MODES), "default": ["whole"]},
+    admin_user={"type": "str", "default": "lossless_admin"},
+    admin_password={"type": "str", "no_log": True},
+    time_column={"type": "str", "default": ""},
+    time_zone={"type": "str", "default": ""},
+    look_back={"type": "float", "default": 86400.0},
+    first_window={"type": "float", "default": 3600.0},
+    binlog_index={"type": "path", "default": ""},
     assertions={"type": "list", "elements": "dict", "default": []},
     include={"type": "list", "elements": "str", "default": []},
     exclude={"type": "list", "elements": "str", "default": []},
     reveal={"type": "bool", "default": False},
     fail_on_difference={"type": "bool", "default": True},
     state_directory={"type": "path", "default": ""},
+    report_directory={"type": "path", "default": ""},
     statement_timeout={"type": "float", "default": 30.0},
     catch_up_timeout={"type": "float", "default": 60.0},
     within={"type": "float", "default": 0.0},
@@ -264,6 +365,9 @@ SPEC = dict(
     max_differences={"type": "int", "default": 10000},
     listed={"type": "int", "default": 100},
     max_rows_without_key={"type": "int", "default": 1000000},
+    progress_every={"type": "float", "default": 5.0},
+    pause_after={"type": "float", "default": 0.0},
+    under_way={"type": "dict"},
 )
 
 
@@ -277,6 +381,14 @@ def compare(params, check_mode, warn):
             primary=params["primary"],
             replicas=tuple(params["replicas"]),
             modes=tuple(params["modes"]),
+            recent=Wish(
+                params["time_column"],
+                params["time_zone"],
+                Policy(first=params["first_window"], look_back=params["look_back"]),
+                params["binlog_index"],
+                params["first_window"],
+                params["state_directory"],
+            ),
             assertions=tuple(params["assertions"]),
             include=tuple(params["include"]),
             exclude=tuple(params["exclude"]),
@@ -295,12 +407,22 @@ def compare(params, check_mode, warn):
             state_directory=params["state_directory"],
             now=time.time(),
             connect_timeout=params["connect_timeout"],
+            part=params["pause_after"],
+            state=params["under_way"],
+            admin=glue.second_login(params, "admin") if params["admin_password"] else None,
         )
     )
+    if report["under_way"]:
+        return glue.Outcome(False, report)
+    told = {"summary": list(lines(report))}
+    if params["report_directory"]:
+        place = report_file.Place(params["report_directory"], params["cluster"])
+        written = report_file.write(report, place)
+        told["files"] = {"json": written.json, "page": written.page}
     error = failure(report)
     if error is not None and params["fail_on_difference"]:
         raise error
-    return glue.Outcome(False, report)
+    return glue.Outcome(False, dict(report, **told))
 
 
 def main():

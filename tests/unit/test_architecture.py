@@ -19,7 +19,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 COLLECTION = "ansible_collections.lossless.mysql_ha."
 GLUE = "ansible"
 # Plugins that run on the controller, inside Ansible itself.
-CONTROLLER = ("plugins/lookup/", "plugins/action/")
+CONTROLLER = ("plugins/lookup/", "plugins/action/", "plugins/plugin_utils/")
 GROUND = frozenset({"gtid", "errors", "refusal"})
 
 # Which rooms a room may use besides itself. A room that is not here is a finding: decide where it belongs.
@@ -28,10 +28,12 @@ ROOMS: dict[str, frozenset[str]] = {
     "server": frozenset({"ground"}),
     "topology": frozenset({"ground", "server"}),
     "binlog": frozenset({"ground"}),
+    "consistency": frozenset(
+        {"ground", "server", "topology", "binlog", "clone", "replication", "config_file", "durable_file"}
+    ),
     "config_file": frozenset({"ground"}),
     "durable_file": frozenset(),
     "fault_points": frozenset(),
-    "consistency": frozenset({"ground", "server", "topology", "binlog", "durable_file", "config_file"}),
     "keeper": frozenset({"ground", "server", "topology", "config_file"}),
     "clone": frozenset({"ground", "server", "topology"}),
     "replication": frozenset({"ground", "server", "topology", "binlog", "clone"}),
@@ -62,6 +64,9 @@ PURE = (
     *(f"{name}.py" for name in sorted(GROUND)),
     *(f"server/{name}.py" for name in ("state", "dialect", "settings")),
     *(f"topology/{name}.py" for name in ("durability", "testimony", "proof", "diagnose", "render")),
+    "binlog/charsets.py",
+    "binlog/statement_objects.py",
+    "consistency/statement_reach.py",
     "failover/plan.py",
     *(f"consistency/{name}.py" for name in ("assertions", "assertion_verdict", "read_only_sql")),
     "rejoin/compare_plan.py",
@@ -91,6 +96,8 @@ PURE = (
             "report",
         )
     ),
+    *(f"consistency/{name}.py" for name in ("window", "time_column", "recent_questions")),
+    *(f"consistency/{name}.py" for name in ("report_words", "report_page", "report_style", "metrics")),
     *(f"clone/{name}.py" for name in ("plan", "progress", "directory_plan")),
     *(f"replication/{name}.py" for name in ("plan", "member", "attach", "situation", "refusals", "predict", "steps")),
 )
@@ -100,7 +107,9 @@ PURE_BUT_FOR = {
     ("rejoin/plan.py", "binlog/transactions.py"): "Transaction",
     ("consistency/lookup.py", "server/session.py"): "identifier",
     ("consistency/repair.py", "server/session.py"): "identifier",
+    ("consistency/time_column.py", "server/session.py"): "identifier",
     ("rejoin/compare_plan.py", "binlog/rows_json.py"): "value_of",
+    ("consistency/statement_reach.py", "binlog/events.py"): "Query",
     ("replication/situation.py", "server/accounts.py"): "replication_user",
 }
 # The clock, chance, the network, files and other processes: for a decider they are arguments.
@@ -147,6 +156,10 @@ MAY_SLEEP = {
     ("plugins/module_utils/consistency/multiset.py", "__init__"): "handed in, so that tests do not wait",
     ("plugins/module_utils/consistency/pace.py", "__init__"): "handed in, so that tests do not wait",
     ("plugins/module_utils/consistency/run.py", "run"): "handed in, so that tests do not wait",
+    ("plugins/module_utils/consistency/snapshot.py", "at_one_gtid"): "handed in, so that tests do not wait",
+    ("plugins/module_utils/consistency/recent_time.py", "__init__"): "handed in, so that tests do not wait",
+    ("plugins/module_utils/consistency/recent_binlog.py", "__init__"): "handed in, so that tests do not wait",
+    ("plugins/module_utils/consistency/activity.py", "activity"): "handed in, so that tests do not wait",
     (
         "plugins/module_utils/clone/copy.py",
         "follow",

@@ -453,6 +453,11 @@ class Query:
     """A statement. ``text`` may be cut off when the body was.
 
     :param xid: the number under which the storage engine prepared an atomic DDL statement; None when it did not.
+    :param databases: the schemas of every table that the statement used, also by triggers, views and functions; None
+        when the event does not tell (there were more than 16, or the server does not say). An empty one among them:
+        others too, which a foreign key or a temporary table leads to.
+    :param client: MySQL's number of a collation of the client's character set, in which the text is; it was read as
+        UTF-8 all the same, which is right for its ASCII letters.
     """
 
     thread_id: int
@@ -460,6 +465,8 @@ class Query:
     schema: str
     text: str
     xid: Optional[int] = None
+    databases: Optional[tuple[str, ...]] = None
+    client: Optional[int] = None
 
 
 def decode_query(body: bytes, format_: FormatDescription, kind: int = Kind.QUERY) -> Query:
@@ -474,28 +481,38 @@ def decode_query(body: bytes, format_: FormatDescription, kind: int = Kind.QUERY
     error_code = field.unsigned(2)
     variables = field.unsigned(2)
     field.take(max(0, format_.post_header_length(kind) - field.position))
-    xid = _ddl_xid(Cursor(field.take(variables), "status variables of a QUERY event"))
+    status = _status(Cursor(field.take(variables), "status variables of a QUERY event"))
     schema = field.take(schema_length).decode("utf-8", "backslashreplace")
     field.take(1)
-    return Query(thread_id, error_code, schema, field.take(field.left).decode("utf-8", "backslashreplace"), xid)
+    text = field.take(field.left).decode("utf-8", "backslashreplace")
+    return Query(thread_id, error_code, schema, text, *status)
 
 
 # What follows the code of each status variable: a number of bytes. (MySQL source, statement_events.h)
 _STATUS_LENGTHS: Mapping[int, int] = dict(
-    zip((0, 1, 3, 4, 7, 8, 9, 10, 13, 14, 15, 16, 18, 19, 20), (4, 8, 4, 6, 2, 2, 8, 4, 3, 8, 8, 1, 2, 1, 1))
+    zip((0, 1, 3, 7, 8, 9, 10, 13, 14, 15, 16, 18, 19, 20), (4, 8, 4, 2, 2, 8, 4, 3, 8, 8, 1, 2, 1, 1))
 )
-_STATUS_CATALOG, _STATUS_INVOKER, _STATUS_DATABASES, _STATUS_DDL_XID = 2, 11, 12, 17
+_STATUS_CATALOG, _STATUS_CHARSETS, _STATUS_INVOKER, _STATUS_DATABASES, _STATUS_DDL_XID = 2, 4, 11, 12, 17
 _STATUS_TEXTS = frozenset({5, 6})
 _TOO_MANY_DATABASES = 254
 
 
-def _ddl_xid(field: Cursor) -> Optional[int]:
-    """Variables stand in no fixed order, and only their code tells their length: an unknown one ends the reading."""
+def _status(field: Cursor) -> tuple[Optional[int], Optional[tuple[str, ...]], Optional[int]]:
+    """The number of an atomic DDL statement, the schemas that were used, and the client's character set.
+
+    Variables stand in no fixed order, and only their code tells their length: an unknown one ends the reading.
+    """
+    xid: Optional[int] = None
+    databases: Optional[tuple[str, ...]] = None
+    client: Optional[int] = None
     while field.left:
         code = field.unsigned(1)
         if code == _STATUS_DDL_XID:
-            return field.unsigned(8)
-        if code in _STATUS_LENGTHS:
+            xid = field.unsigned(8)
+        elif code == _STATUS_CHARSETS:
+            client = field.unsigned(2)
+            field.take(4)
+        elif code in _STATUS_LENGTHS:
             field.take(_STATUS_LENGTHS[code])
         elif code in _STATUS_TEXTS:
             field.take(field.unsigned(1))
@@ -506,12 +523,18 @@ def _ddl_xid(field: Cursor) -> Optional[int]:
             field.take(field.unsigned(1))
         elif code == _STATUS_DATABASES:
             count = field.unsigned(1)
-            for _number in range(0 if count == _TOO_MANY_DATABASES else count):
-                while field.take(1) != b"\0":
-                    pass
+            if count != _TOO_MANY_DATABASES:
+                databases = tuple(_until_zero(field) for _number in range(count))
         else:
-            return None
-    return None
+            break
+    return xid, databases, client
+
+
+def _until_zero(field: Cursor) -> str:
+    found = bytearray()
+    while (letter := field.take(1)) != b"\0":
+        found += letter
+    return found.decode("utf-8", "backslashreplace")
 
 
 def statement_verb(text: str) -> str:

@@ -523,25 +523,8 @@ class BinlogFile:
         )
 
     def _inside(self, event: Event, form: FormatDescription) -> Iterator[Content]:
-        """The events inside a payload; they carry no checksum. It is decompressed piece by piece."""
         payload = _payload_of(event)
-        if not _can_unpack(payload):
-            raise HaError(
-                "binlog_compressed",
-                f"a transaction is compressed ({payload.compression}) and cannot be decompressed here",
-                evidence={"compression": payload.compression},
-                next_step="Read it with mysqlbinlog, or where there is libzstd.so.1 or Python 3.14.",
-            )
-        read = _unpacked(payload, self._reader(event.offset + HEADER_LENGTH + payload.offset))
-        while True:
-            raw = read(HEADER_LENGTH)
-            if not raw:
-                return
-            header = events.decode_header(raw)
-            body = read(header.length - HEADER_LENGTH)
-            if len(body) < header.length - HEADER_LENGTH:
-                raise malformed("TRANSACTION_PAYLOAD event", "its contents end within an event")
-            yield Content(header.kind, body, form)
+        return contents_of(payload, self._reader(event.offset + HEADER_LENGTH + payload.offset), form)
 
     def _reader(self, position: int) -> Callable[[int], bytes]:
         """Reads from there on, wherever others read meanwhile."""
@@ -697,6 +680,31 @@ def _payload_of(event: Event) -> Payload:
     if payload.offset + payload.size > event.body_length:
         raise malformed("TRANSACTION_PAYLOAD event", "its contents are longer than it")
     return payload
+
+
+def contents_of(payload: Payload, read: Callable[[int], bytes], form: FormatDescription) -> Iterator[Content]:
+    """The events inside a payload; they carry no checksum. It is decompressed piece by piece.
+
+    :param read: gives the packed bytes.
+    :raises HaError: ``binlog_compressed``: it cannot be decompressed here; ``binlog_event_malformed``.
+    """
+    if not _can_unpack(payload):
+        raise HaError(
+            "binlog_compressed",
+            f"a transaction is compressed ({payload.compression}) and cannot be decompressed here",
+            evidence={"compression": payload.compression},
+            next_step="Read it with mysqlbinlog, or where there is libzstd.so.1 or Python 3.14.",
+        )
+    plain = _unpacked(payload, read)
+    while True:
+        raw = plain(HEADER_LENGTH)
+        if not raw:
+            return
+        header = events.decode_header(raw)
+        body = plain(header.length - HEADER_LENGTH)
+        if len(body) < header.length - HEADER_LENGTH:
+            raise malformed("TRANSACTION_PAYLOAD event", "its contents end within an event")
+        yield Content(header.kind, body, form)
 
 
 def _feed_contents(building: Building, read: Callable[[int], bytes], form: FormatDescription) -> None:

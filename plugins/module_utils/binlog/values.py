@@ -17,7 +17,7 @@ from __future__ import annotations
 import decimal
 import functools
 import struct
-from typing import Any, Callable, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from . import charsets, json_binary
 from .decimals import DIGIT_BYTES, decimal_size, decode_decimal
@@ -33,6 +33,51 @@ def reader(column: Column) -> Reader:
     if make is None:
         raise unsupported(column.name, f"type {column.type}")
     return make(column)
+
+
+class Extent(NamedTuple):
+    """How long a value is, for whoever only steps over it: ``fixed`` bytes, or, where that is 0, as many as the number
+    in its first ``counted`` bytes says, and these."""
+
+    fixed: int
+    counted: int = 0
+
+
+def extent(column: Column) -> Extent:
+    """:raises HaError: ``binlog_rows_unsupported``."""
+    kind, size = column.type, column.size
+    if kind in _WIDTHS:
+        return Extent(_WIDTHS[kind])
+    if kind in (ColumnType.VARCHAR, ColumnType.STRING):
+        return Extent(0, 1 if size < 256 else 2)
+    if kind in (ColumnType.BLOB, ColumnType.GEOMETRY, ColumnType.VECTOR, ColumnType.JSON):
+        if not 1 <= size <= 4:
+            raise malformed("TABLE_MAP event", f"a {kind.name} whose length has {size} bytes")
+        return Extent(0, size)
+    if kind in (ColumnType.ENUM, ColumnType.SET):
+        return Extent(size)
+    if kind is ColumnType.BIT:
+        return Extent((size + 7) // 8)
+    if kind is ColumnType.NEWDECIMAL:
+        return Extent(decimal_size(size, column.scale))
+    if kind in _WHOLE_SECONDS:
+        return Extent(_WHOLE_SECONDS[kind] + _fraction_bytes(size))
+    raise unsupported(column.name, f"type {kind}")
+
+
+_WIDTHS = {
+    ColumnType.TINY: 1,
+    ColumnType.SHORT: 2,
+    ColumnType.INT24: 3,
+    ColumnType.LONG: 4,
+    ColumnType.LONGLONG: 8,
+    ColumnType.FLOAT: 4,
+    ColumnType.DOUBLE: 8,
+    ColumnType.YEAR: 1,
+    ColumnType.DATE: 3,
+}
+_WHOLE_SECONDS = {ColumnType.DATETIME2: 5, ColumnType.TIMESTAMP2: 4, ColumnType.TIME2: 3}
+"""Bytes without those of the fraction."""
 
 
 # Numbers

@@ -482,6 +482,9 @@ class _Watch:
             if lost
             else "What it holds was not touched."
         )
+        if seen.could_not_drop:
+            left = "It could not drop what it held, and some of that may be gone. A prepared XA transaction holds locks"
+            left += " through every restart: see XA RECOVER there."
         return HaError(
             "clone_failed",
             f"{self.name}: the clone from {self.begun.donor} failed: {why}. {left}",

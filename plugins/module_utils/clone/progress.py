@@ -91,6 +91,11 @@ class Progress:
         return any(each.name == DROP and each.state not in ("", "Not Started") for each in self.stages)
 
     @property
+    def could_not_drop(self) -> bool:
+        """Whether throwing that away is what failed: some of it is still there."""
+        return any(each.name == DROP and each.state == FAILED for each in self.stages)
+
+    @property
     def handed_over(self) -> bool:
         """Everything is copied and synced: what is left is the restart."""
         return any(each.name == "FILE SYNC" and each.state == COMPLETED for each in self.stages)

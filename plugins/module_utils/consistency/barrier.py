@@ -12,11 +12,12 @@ _SETTINGS: Mapping[str, Any] = {
     "time_zone": "+00:00",
     "sql_mode": "ALLOW_INVALID_DATES",
     "transaction_isolation": "READ-COMMITTED",
+    "sql_select_limit": (1 << 64) - 1,
     "innodb_lock_wait_timeout": 1,
     "lock_wait_timeout": 5,
 }
 """No value may be read or compared otherwise on one of them: TIMESTAMP in UTC, zero and impossible dates as they are,
-committed rows only. Nobody is kept waiting by us."""
+committed rows only, and all of them. Nobody is kept waiting by us."""
 _KILLED_BEFORE = 0.9
 """The server ends a statement a little before the connection is given up."""
 

@@ -12,21 +12,24 @@ other columns show never holds a ``#`` (numbers, dates, digests), or is always o
 off from both ends, and the last one that may hold anything is what is left in the middle. The proof is a test: a parser
 (tests/unit/consistency/test_canonical.py) gets the columns back.
 
-How a type is shown, so that nothing is lost and no conversion comes between (``_binary'#'`` makes all of it bytes):
+How a type is shown, so that nothing is lost and no conversion comes between (a separator with a binary collation of its
+own makes all of it bytes; of a mere ``_binary'#'`` beside a text column the server makes text of that column's set):
 
 * texts and bytes as they are stored, in their own character set; large ones by a digest of their own, for a result is
   limited by ``max_allowed_packet``;
 * FLOAT and DOUBLE as the eight bytes of a point's coordinate: as text a FLOAT is rounded to six digits;
-* ENUM and SET by their number, BIT as a number, JSON as text, geometries with their SRID.
+* ENUM and SET by their number, BIT as a number, geometries with their SRID;
+* JSON as text, which is all that a server shows of it: a date in it and the same date as a string look the same.
 
-A digest that the server cannot compute is replaced by one that no other server has: it differs, and is looked into.
-Of virtual generated columns nothing is stored; they follow from the others, and are left out.
+Where a server cannot compute a digest (``max_allowed_packet`` limits what it may build), the statement fails: NULL
+would be left out of a range's digest on both servers, and of JSON an empty text would be shown. Of virtual generated
+columns nothing is stored; they follow from the others, and are left out.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
 from .layout import BYTES, GEOMETRIES, NAMED, REALS, TEXTS, WHOLE, ColumnFacts, Layout
 from .lookup import quoted
@@ -36,32 +39,64 @@ LARGEST_INLINE = 1 << 16
 LARGEST_TEXT = 1 << 21
 """Bytes of a row's text at most; of a table whose rows could be larger, more columns go by their digests."""
 
+FLAGS = 60
+"""Columns of which one number says which are NULL: one of 64 bits, computed exactly."""
+_BETWEEN = "_binary'#' COLLATE `binary`"
+_FAIL = "BIN_TO_UUID('larger than max_allowed_packet')"
+"""SQL: fails, and its message quotes this text."""
+
 
 def compared(layout: Layout) -> tuple[ColumnFacts, ...]:
     """The columns that have values of their own."""
     return tuple(column for column in layout.columns if column.stored)
 
 
-def digest(columns: Sequence[ColumnFacts]) -> str:
-    """SQL: the digest of these columns, 64 letters; NULL only if no column is given."""
-    inline = _inline(columns)
-    shown = [_shown(column, column in inline) for column in columns]
-    lengths = [f"LENGTH({quoted(column.name)})" for column in inline[:-1]]
-    nulls = [
-        f"{1 << place} * ISNULL({quoted(column.name)})" if place else f"ISNULL({quoted(column.name)})"
-        for place, column in enumerate(column for column in columns if column.nullable)
+class Plan(NamedTuple):
+    """What a row's text is made of, in this order.
+
+    :param shown: columns; NULL is left out. ``inline``: those of them that may show any bytes.
+    :param lengths: columns whose length follows; left out where they are NULL.
+    :param nulls: columns that may be NULL, by the number that tells it.
+    """
+
+    shown: tuple[ColumnFacts, ...]
+    inline: tuple[ColumnFacts, ...]
+    lengths: tuple[ColumnFacts, ...]
+    nulls: tuple[tuple[ColumnFacts, ...], ...]
+
+
+def plan(columns: Sequence[ColumnFacts]) -> Plan:
+    inline = tuple(_inline(columns))
+    nullable = tuple(column for column in columns if column.nullable)
+    nulls = tuple(nullable[start : start + FLAGS] for start in range(0, len(nullable), FLAGS))
+    return Plan(tuple(columns), inline, inline[:-1], nulls)
+
+
+def text(columns: Sequence[ColumnFacts]) -> str:
+    """SQL: the bytes of which ``digest`` is the digest."""
+    planned = plan(columns)
+    fields = [_shown(column, column in planned.inline) for column in planned.shown]
+    fields += [f"LENGTH({quoted(column.name)})" for column in planned.lengths]
+    fields += [
+        " + ".join(
+            f"{1 << place} * ISNULL({quoted(column.name)})" if place else f"ISNULL({quoted(column.name)})"
+            for place, column in enumerate(group)
+        )
+        for group in planned.nulls
     ]
-    flags = [" + ".join(nulls[start : start + 60]) for start in range(0, len(nulls), 60)]
-    return f"SHA2(CONCAT_WS(_binary'#', {', '.join([*shown, *lengths, *flags])}), 256)"
+    # A table may have virtual columns only.
+    return f"CONCAT_WS({_BETWEEN}, {', '.join(fields)})" if fields else "''"
+
+
+def digest(columns: Sequence[ColumnFacts]) -> str:
+    """SQL: the digest of these columns, 64 letters; never NULL."""
+    return f"IFNULL(SHA2({text(columns)}, 256), {_FAIL})"
 
 
 def column_digest(column: ColumnFacts) -> str:
     """SQL: the digest of one column; ``-`` for NULL."""
-    return (
-        f"IFNULL({digest([column])}, '-')"
-        if not column.nullable
-        else (f"IF({quoted(column.name)} IS NULL, '-', {digest([column])})")
-    )
+    own = digest([column])
+    return f"IF({quoted(column.name)} IS NULL, '-', {own})" if column.nullable else own
 
 
 def _inline(columns: Sequence[ColumnFacts]) -> list[ColumnFacts]:
@@ -88,7 +123,8 @@ def _shown(column: ColumnFacts, inline: bool) -> str:
     if kind == "bit":
         return f"{name} + 0"
     if kind == "json":
-        return _large(f"CAST({name} AS CHAR)", name)
+        # A text that is too large comes back empty, as no JSON text is.
+        return _large(f"NULLIF(CAST({name} AS CHAR), '')", name)
     if kind in GEOMETRIES or kind == "vector":
         return _large(name, name)
     if kind in TEXTS or kind in BYTES:
@@ -97,7 +133,7 @@ def _shown(column: ColumnFacts, inline: bool) -> str:
 
 
 def _large(shown: str, name: str) -> str:
-    return f"IFNULL(SHA2({shown}, 256), IF({name} IS NULL, NULL, @@server_uuid))"
+    return f"IFNULL(SHA2({shown}, 256), IF({name} IS NULL, NULL, {_FAIL}))"
 
 
 def aggregate(columns: Sequence[ColumnFacts], *, multiset: bool = False) -> str:
@@ -159,6 +195,10 @@ def shown_value(column: ColumnFacts) -> str:
     name = quoted(column.name)
     if column.data_type in BYTES or column.data_type in GEOMETRIES or column.data_type == "vector":
         return f"LEFT(HEX({name}), {SHOWN})"
+    if column.data_type == "bit":
+        name = f"{name} + 0"
+    elif column.data_type == "float":
+        name = f"CAST({name} AS DOUBLE)"  # all of its digits
     return f"LEFT(CAST({name} AS CHAR), {SHOWN})"
 
 

@@ -27,7 +27,7 @@ class State:
 
     :param table: the table that was being compared as a whole, and ``after``: up to which key it was the same on every
         replica.
-    :param windows: by table, what the next window of mode ``recent_time`` begins with.
+    :param rows: of that table so far. ``line``: how far the run is, for a person. ``repair``: plans for what differs.
     """
 
     question: str
@@ -36,6 +36,19 @@ class State:
     table: str = ""
     after: Optional[list[Any]] = None
     rows: int = 0
+    line: str = ""
+    repair: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    def as_kept(self) -> dict[str, Any]:
+        return {"format": FORMAT, **dataclasses.asdict(self)}
+
+
+def state_from(kept: Mapping[str, Any]) -> Optional[State]:
+    """A state of ``as_kept``, read again; None: it is of another version."""
+    try:
+        return State(**{name: kept[name] for name in kept if name != "format"}) if kept["format"] == FORMAT else None
+    except (KeyError, TypeError):
+        return None
 
 
 def question(**asked: Any) -> str:
@@ -46,31 +59,34 @@ def question(**asked: Any) -> str:
 class Checkpoint:
     """The file of one cluster's runs; without a directory nothing is kept.
 
+    :param handed: what the part of this run that came before has left, where a caller keeps it (``State.as_kept``).
     :raises HaError: ``state_unwritable``.
     """
 
-    def __init__(self, directory: str, cluster: str) -> None:
+    def __init__(self, directory: str, cluster: str, handed: Optional[Mapping[str, Any]] = None) -> None:
+        self._handed = handed
         self._path = os.path.join(directory, f"{cluster}.run.json") if directory else ""
 
     def load(self, asked: str, now: float) -> Optional[State]:
         """What an earlier run of the same question left; None: begin anew."""
-        if not self._path:
-            return None
-        try:
-            with open(self._path, encoding="utf-8") as stream:
-                kept: Mapping[str, Any] = json.load(stream)
-            state = State(**{name: kept[name] for name in kept if name != "format"})
-        except (OSError, ValueError, TypeError):
-            # There is none, or it is of another version: everything is compared again, which is never wrong.
-            return None
-        if kept.get("format") != FORMAT or state.question != asked or not 0 <= now - state.started_at <= OLDEST:
+        # There is none, or it is of another version: everything is compared again, which is never wrong.
+        state = state_from(self._handed or self._read())
+        if state is None or state.question != asked or not 0 <= now - state.started_at <= OLDEST:
             return None
         return state
+
+    def _read(self) -> Mapping[str, Any]:
+        try:
+            with open(self._path, encoding="utf-8") as stream:
+                kept = json.load(stream)
+        except (OSError, ValueError):
+            return {}
+        return kept if isinstance(kept, dict) else {}
 
     def save(self, state: State) -> None:
         if not self._path:
             return
-        text = json.dumps({"format": FORMAT, **dataclasses.asdict(state)})
+        text = json.dumps(state.as_kept())
         try:
             durable_file.make_directory(os.path.dirname(self._path))
             durable_file.replace(self._path, text + "\n").close()

@@ -18,6 +18,8 @@ LEAST, MOST = 1_000, 100_000
 """Rows of a range."""
 _FIRST = 10_000
 _GROWTH = 4.0
+SPARSE = 4
+"""Numbers for each row, from which on counting them says little about how many rows there are."""
 
 
 def counted(layout: Layout) -> bool:
@@ -51,31 +53,42 @@ class Size:
 
 @dataclasses.dataclass
 class Counter:
-    """Cuts a whole number key between its smallest and its greatest value, by how densely its numbers are used."""
+    """Cuts a whole number key between its smallest and its greatest value, by how densely its numbers are used.
+
+    So many numbers are never more than so many rows. Where they are used sparsely a range of many numbers could hold
+    a few rows or all of the table, so its end is asked for. So it is behind the greatest value, where rows come in.
+    """
 
     least: int
     most: int
-    step: int = _FIRST
+    _from: Optional[int] = None
     _at: Optional[int] = None
+    _density: float = 1.0
 
     def start(self, after: Bound) -> None:
+        """A range ends there, and the next one begins."""
+        self._from = self._position
         self._at = int(after[0]) if after is not None else self.least - 1
 
-    def next(self) -> Bound:
-        """Where the next range ends; None: behind everything."""
-        at = self.least - 1 if self._at is None else self._at
-        upto = at + self.step
+    def next(self, wanted: int) -> Bound:
+        """Where the next range ends so that it has about ``wanted`` rows; None: it is to be asked for."""
+        if self._density * SPARSE < 1:
+            return None
+        upto = self._position + max(1, int(wanted / self._density))
         if upto >= self.most:
             return None
-        self._at = upto
+        self.start((upto,))
         return (upto,)
 
-    def found(self, rows: int, wanted: int) -> None:
-        """The last range had so many rows, and the next one is to have ``wanted``."""
-        density = wanted / max(rows, 1)
-        self.step = max(1, int(self.step * min(max(density, 1 / _GROWTH), _GROWTH**2)))
+    def found(self, rows: int) -> None:
+        """The last range had so many rows."""
+        if self._from is not None:
+            self._density = min(1.0, rows / max(self._position - self._from, 1))
 
     def covered(self) -> float:
         """0 to 1."""
-        at = self.least - 1 if self._at is None else self._at
-        return min(1.0, (at - self.least + 1) / max(self.most - self.least + 1, 1))
+        return min(1.0, max(0.0, (self._position - self.least + 1) / max(self.most - self.least + 1, 1)))
+
+    @property
+    def _position(self) -> int:
+        return self.least - 1 if self._at is None else self._at

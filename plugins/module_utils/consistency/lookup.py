@@ -60,8 +60,9 @@ def term(column: ColumnFacts, value: Any, operator: str) -> Optional[Statement]:
         if kind in BYTES:
             return plain, (value,)
         if kind in TEXTS and re.fullmatch(r"\w+", column.charset) and re.fullmatch(r"\w+", column.collation):
-            # With a collation of its own the server would refuse to compare it with the column.
-            return f"{name} {operator} CONVERT(%s USING {column.charset}) COLLATE {column.collation}", (value,)
+            # With a collation of its own the server would refuse to compare it with the column; bytes that are no text
+            # of this character set it would convert to NULL, which finds nothing: of this literal they are an error.
+            return f"{name} {operator} _{column.charset} X%s COLLATE {column.collation}", (value.hex(),)
     elif isinstance(value, str):
         if kind in TIMES or kind in TEXTS or kind in NAMED:
             return plain, (value,)

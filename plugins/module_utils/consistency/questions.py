@@ -3,19 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, Mapping, Sequence
 
+from ..binlog.statement_objects import Named
 from . import canonical
 from .layout import ColumnFacts, Layout
 from .lookup import Lookup, Range, Statement, Unfit, predicate, quoted, within
-
-
-class Named(NamedTuple):
-    """A table's name; an empty ``table`` stands for a whole schema."""
-
-    schema: str
-    table: str
-
 
 Key = tuple[Any, ...]
 Rows = Mapping[Key, str]
@@ -39,19 +32,22 @@ class Table:
         return f"FROM {quoted(self.named.schema)}.{quoted(self.named.table)}"
 
     # Ranges
+    def _within(self, range_: Range) -> Statement:
+        return within(self.layout, range_)
+
     def aggregate(self, range_: Range) -> Statement:
         """``number`` and ``digest`` of a range's rows."""
-        condition, values = within(self.layout, range_)
+        condition, values = self._within(range_)
         return _statement(f"SELECT {canonical.aggregate(self.columns)} {self._from} WHERE {condition}", values)
 
     def rows_of(self, range_: Range, most: int) -> Statement:
         """Key and digest of each row of a range, ``most`` of them and one."""
-        condition, values = within(self.layout, range_)
+        condition, values = self._within(range_)
         return _statement(f"{self._rows()} WHERE {condition} LIMIT {most + 1}", values)
 
     def boundary(self, after: Range, number: int) -> Statement:
         """The key of the row that stands ``number`` rows after the beginning of a range; no row: it has not so many."""
-        condition, values = within(self.layout, after)
+        condition, values = self._within(after)
         order = ", ".join(quoted(column.name) for column in self.key)
         sql = f"SELECT {canonical.key_values(self.key)} {self._from} WHERE {condition}"
         return _statement(f"{sql} ORDER BY {order} LIMIT 1 OFFSET {max(number, 1) - 1}", values)
@@ -62,13 +58,18 @@ class Table:
         return _statement(f"SELECT MIN({name}) AS least, MAX({name}) AS most {self._from}", ())
 
     # Single rows
-    def rows_at(self, keys: Sequence[Key], *, lock: bool = False) -> Statement:
-        """Key and digest of the rows with these keys. ``lock``: nobody changes them until the transaction ends.
+    def rows_at(self, keys: Sequence[Key], *, lock: bool = False, within: float = 0.0) -> Statement:
+        """Key and digest of the rows with these keys.
 
+        :param lock: nobody changes them until the transaction ends.
+        :param within: seconds after which the server gives up, when they are fewer than the session's own.
         :raises Unfit: a key is not of the key's types.
         """
         condition, values = self._at(keys)
-        return _statement(f"{self._rows()} WHERE {condition}" + (" FOR SHARE" if lock else ""), values)
+        sql = f"{self._rows()} WHERE {condition}" + (" FOR SHARE" if lock else "")
+        if within > 0:
+            sql = sql.replace("SELECT", f"SELECT /*+ MAX_EXECUTION_TIME({max(1, int(within * 1000))}) */", 1)
+        return _statement(sql, values)
 
     def details_at(self, keys: Sequence[Key], *, reveal: bool) -> Statement:
         """Of each of these rows: its key; as text ``n0``, ``n1``; each column's digest ``d0``, ``d1``; and with
@@ -89,6 +90,9 @@ class Table:
     def key_of(self, row: Mapping[str, Any]) -> Key:
         return canonical.key_of(self.key, row)
 
+    def _row_key(self, row: Mapping[str, Any]) -> Key:
+        return self.key_of(row)
+
     def read(self, rows: Sequence[Mapping[str, Any]]) -> Rows:
         """The answer to ``rows_of`` or ``rows_at``.
 
@@ -96,7 +100,7 @@ class Table:
         """
         found: dict[Key, str] = {}
         for row in rows:
-            key = self.key_of(row)
+            key = self._row_key(row)
             if key in found:
                 raise Unfit("two rows have the same key: its index is damaged")
             found[key] = str(row["content"])

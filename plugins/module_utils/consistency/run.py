@@ -8,31 +8,28 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any, Callable, Mapping, Optional, Sequence
 
+from ..binlog.statement_objects import Named
 from ..errors import HaError
-from ..server.session import Login, Session, StatementFailed
+from ..server.session import Login, Session
 from ..server.state import Member, Observation, ServerState
 from ..topology.observe import Members
-from . import assertions, business, findings, multiset, recheck, repair, whole
+from . import assertions, business, findings, recheck, snapshot
 from .assertion_verdict import Verdict
-from .barrier import executed, reading, wait_executed
+from .barrier import reading, wait_executed
 from .checkpoint import Checkpoint, State, question
-from .chunks import ordered
 from .findings import MODES, TableResult, worst
-from .layout import Layout, layout_difference
+from .memory import Remembered
+from .one_table import How, OneTable
 from .pace import Bounds, Pace
 from .preflight import ServerFinding, look
-from .questions import Named, Table
-from .tables import Listed, chosen, layout, tables
-from .whole import Reached, WholeTable
+from .recent import Recent, Wish
+from .tables import Listed, chosen, tables
+from .whole import PAUSED
 
 _LOOK_WITHIN = 10.0
-_SAVE_EVERY = 10.0
-"""Seconds between two checkpoints within a table."""
-_LAYOUT_PAUSES = (0.0, 0.5, 2.0)
-"""Seconds before each look at a table that is not the same on both: its definition may be on its way."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +47,6 @@ class Limits:
     listed: int = 100
     rows_without_key: int = 1_000_000
 
-    @property
-    def rechecking(self) -> recheck.Limits:
-        return recheck.Limits(self.statement, self.catch_up, self.lock, self.listed)
-
 
 @dataclasses.dataclass(frozen=True)
 class Request:
@@ -62,10 +55,15 @@ class Request:
     :param primary: empty: the member that the newest term row names, else the only one that takes writes.
     :param replicas: empty: all other members.
     :param include: patterns ``schema.table`` or ``schema``; empty: every table. ``exclude``: those not.
+    :param recent: for the modes ``recent_time`` and ``recent_binlog``.
     :param assertions: for mode ``business``.
     :param reveal: show values of rows that differ.
     :param state_directory: where an unfinished run is kept; empty: nowhere.
     :param now: seconds since the epoch.
+    :param admin: for mode ``snapshot``: may lock the primary for an instant, and stop a replica's applier.
+    :param part: seconds after which the run returns where it is, with ``under_way`` in its report; called again with
+        that, it goes on. 0: it runs to its end. A table in which something is open yet is finished first.
+    :param state: what the part before has returned.
     """
 
     cluster: str
@@ -76,13 +74,16 @@ class Request:
     modes: tuple[str, ...] = (findings.WHOLE,)
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    time_column: str = ""
+    recent: Wish = Wish()
     assertions: tuple[Mapping[str, Any], ...] = ()
     limits: Limits = Limits()
     reveal: bool = False
     state_directory: str = ""
     now: float = 0.0
     connect_timeout: float = 2.0
+    admin: Optional[Login] = None
+    part: float = 0.0
+    state: Optional[Mapping[str, Any]] = None
 
 
 Say = Callable[[str], None]
@@ -122,17 +123,19 @@ class _Run:
         self._clock = clock
         self._sleep = sleep
         self._began = clock()
-        self._until = self._began + request.limits.within if request.limits.within else float("inf")
+        self._until = float("inf")
+        self._paused = False
         self._servers: list[ServerFinding] = []
         self._results: list[TableResult] = []
-        self._repair: list[dict[str, Any]] = []
-        self._checkpoint = Checkpoint(request.state_directory, request.cluster)
+        self._checkpoint = Checkpoint(request.state_directory, request.cluster, request.state)
         self._resumed = False
         self._state: State
+        self._recent: Recent
         self._asserted: list[dict[str, Any]] = []
         self._assertions = assertions.parse(request.assertions) if findings.BUSINESS in request.modes else ()
 
     def run(self) -> dict[str, Any]:
+        request = self._request
         observation = self._pool.observe(within=_LOOK_WITHIN)
         primary = self._primary(observation)
         replicas = self._replicas(primary)
@@ -142,13 +145,26 @@ class _Run:
         sessions = {name: self._pool.session(name) for name in replicas if name not in stopped}
         self._begin(primary, replicas)
         there = self._pool.session(primary.name)
+        self._recent = Recent(
+            request.recent,
+            Remembered(request.state_directory, request.cluster, self._state.question),
+            there,
+            statement=self._limits.statement,
+            now=request.now,
+            sleep=self._sleep,
+        )
         with ExitStack() as stack:
             for session in (there, *sessions.values()):
                 stack.enter_context(reading(session, statement=self._limits.statement))
-            if self._table_modes:
-                self._tables(there, sessions, stopped)
-            if self._assertions:
+            if self._live_modes:
+                with closing(self._recent):
+                    self._tables(there, sessions, stopped, self._live_modes)
+                    if not self._paused and not stopped:
+                        self._recent.finished()
+            if self._assertions and not self._paused:
                 self._business(there, sessions, stopped)
+        if findings.SNAPSHOT in request.modes and not self._paused:
+            self._snapshots(there, sessions, stopped)
         report = self._report(primary.name, replicas)
         if report["finished"]:
             self._checkpoint.forget()
@@ -204,17 +220,26 @@ class _Run:
             modes=sorted(request.modes),
             include=sorted(request.include),
             exclude=sorted(request.exclude),
-            time_column=request.time_column,
+            time_column=request.recent.time_column,
             reveal=request.reveal,
         )
         kept = self._checkpoint.load(asked, request.now)
         self._resumed = kept is not None
         self._state = kept or State(asked, request.now)
+        if request.limits.within:
+            spent = max(request.now - self._state.started_at, 0.0)
+            self._until = self._began + request.limits.within - spent
         if self._resumed:
             self._say(f"goes on with a run that was cut off: {len(self._state.done)} results are there")
 
     # --- tables ------------------------------------------------------------------------------------------------------
-    def _tables(self, there: Session, sessions: Mapping[str, Session], stopped: Mapping[str, ServerFinding]) -> None:
+    def _tables(
+        self,
+        there: Session,
+        sessions: Mapping[str, Session],
+        stopped: Mapping[str, ServerFinding],
+        modes: Sequence[str],
+    ) -> None:
         within = self._limits.statement
         listed = tables(there, within=within)
         lists = {name: tables(session, within=within) for name, session in sessions.items()}
@@ -236,29 +261,25 @@ class _Run:
             sleep=self._sleep,
         )
         for number, named in enumerate(wanted, 1):
-            self._say(f"{number} of {len(wanted)}: {named.schema}.{named.table}")
-            for name, finding in stopped.items():
-                self._everywhere(named, {name: finding})
+            if self._paused:
+                return
+            self._state.line = f"{number} of {len(wanted)}: {named.schema}.{named.table}"
+            self._say(self._state.line)
+            for finding in stopped.values():
+                self._results += [_as_the_server(named, mode, finding) for mode in modes]
             largest = max((each[named].estimate for each in (listed, *lists.values()) if named in each), default=0)
-            self._table(Listed(named, "", largest), there, sessions, pace)
-
-    def _everywhere(self, named: Named, why: Mapping[str, ServerFinding]) -> None:
-        for name, finding in why.items():
-            for mode in self._table_modes:
-                self._results.append(
-                    TableResult(
-                        named.schema, named.table, name, mode, finding.verdict, finding.code, finding.why,
-                        finding.next_step, covered=0.0,
-                    )
-                )  # fmt: skip
+            self._table(Listed(named, "", largest), there, sessions, pace, modes)
 
     @property
-    def _table_modes(self) -> list[str]:
-        return [mode for mode in self._request.modes if mode != findings.BUSINESS]
+    def _live_modes(self) -> list[str]:
+        """Those that compare tables while both servers go on."""
+        return [mode for mode in self._request.modes if mode not in (findings.BUSINESS, findings.SNAPSHOT)]
 
-    def _table(self, listed: Listed, there: Session, sessions: Mapping[str, Session], pace: Pace) -> None:
+    def _table(
+        self, listed: Listed, there: Session, sessions: Mapping[str, Session], pace: Pace, modes: Sequence[str]
+    ) -> None:
         named = listed.named
-        for mode in self._table_modes:
+        for mode in modes:
             kept, left = {}, {}
             for name, session in sessions.items():
                 done = self._state.done.get(_key(mode, named, name))
@@ -266,109 +287,84 @@ class _Run:
                     left[name] = session
                 else:
                     kept[name] = findings.result_from(done)
-            found = self._compare(mode, listed, there, left, pace) if left else {}
+            one = OneTable(listed, mode, there, self._how(pace), self._state)
+            found = one.compare(left) if left else {}
+            planned = {(each["table"], each["replica"]) for each in self._state.repair}
+            self._state.repair += [each for each in one.repair if (each["table"], each["replica"]) not in planned]
             for name, result in {**kept, **found}.items():
+                if result.code == "not_finished" and result.why == PAUSED:
+                    self._paused = True
+                    continue
                 self._results.append(result)
                 if result.code != "not_finished":
                     self._state.done[_key(mode, named, name)] = result.as_result()
             self._checkpoint.save(self._state)
+            # Each part gets on by a table, or by a range of one.
+            self._paused |= bool(left) and mode in self._live_modes and self._part_is_over()
 
-    def _compare(
-        self, mode: str, listed: Listed, there: Session, sessions: Mapping[str, Session], pace: Pace
-    ) -> dict[str, TableResult]:
-        """One mode of one table. What the primary or all of them do wrong is the verdict of each."""
-        named = listed.named
-        results: dict[str, TableResult] = {}
-        try:
-            layouts = {}
-            for name, session in sessions.items():
-                said, found = self._layout(named, there, session, mode)
-                if said is not None:
-                    results[name] = said
-                elif found is not None:
-                    layouts[name] = found
-            if layouts:
-                table = Table(named, next(iter(layouts.values())))
-                same = {name: sessions[name] for name in layouts}
-                results.update(self._whole(table, listed, there, same, pace))
-                for name in same:
-                    plan = repair.plan(results[name], table.layout)
-                    if plan is not None:
-                        self._repair.append(plan)
-        except StatementFailed as error:
-            for name in sessions:
-                if name not in results:
-                    results[name] = _failed(named, name, mode, error)
-        return results
+    def _part_is_over(self) -> bool:
+        return 0 < self._request.part <= self._clock() - self._began
 
-    def _layout(
-        self, named: Named, there: Session, here: Session, mode: str
-    ) -> tuple[Optional[TableResult], Optional[Layout]]:
-        """The table as both have it; else the verdict that they do not have the same."""
-        within = self._limits.statement
-        what = ""
-        columns: tuple[str, ...] = ()
-        for pause in _LAYOUT_PAUSES:
-            self._sleep(pause)
-            theirs = layout(there, named, within=within)
-            gtids = executed(there, within=within)
-            if not wait_executed(here, gtids, patience=self._limits.catch_up, statement=within):
-                return _late(named, here.name, mode, self._limits.catch_up), None
-            ours = layout(here, named, within=within)
-            what, columns = layout_difference(theirs, ours)
-            if not what:
-                # Dropped meanwhile on both: there is nothing to compare, and nothing that differs.
-                return (None, theirs) if theirs else (_gone(named, here.name, mode), None)
-        told = {
-            "only_on_primary": f"{here.name} has no such table",
-            "only_on_returning": f"only {here.name} has this table",
-            "keys": "its unique keys are not the same",
-        }.get(what, f"columns that are not the same: {', '.join(columns)}")
-        step = "Compare SHOW CREATE TABLE on both; clone the replica."
-        said = TableResult(
-            named.schema, named.table, here.name, mode, findings.SCHEMA_DIFFERS, what, told, step, covered=0.0
-        )
-        return said, None
-
-    def _whole(
-        self, table: Table, listed: Listed, there: Session, sessions: Mapping[str, Session], pace: Pace
-    ) -> dict[str, TableResult]:
+    def _how(self, pace: Pace) -> How:
         limits = self._limits
-        if not ordered(table.layout):
-            bounds = multiset.Limits(limits.rechecking, limits.rows_without_key)
-            found = {}
-            for name, session in sessions.items():
-                pace.wait()
-                comparing = multiset.Multiset(
-                    table, there, session, bounds, reveal=self._request.reveal, clock=self._clock, sleep=self._sleep
-                )
-                found[name] = comparing.run(listed.estimate)
-            return found
-        name = str(table)
-        goes_on = self._state.table == name and self._state.after is not None
-        after = _bound(self._state.after) if goes_on else None
-        saved = self._clock()
-
-        def reached(how_far: Reached) -> None:
-            nonlocal saved
-            if how_far.clean and self._clock() - saved >= _SAVE_EVERY:
-                saved = self._clock()
-                self._state.table, self._state.after = name, _kept(how_far.upto)
-                self._checkpoint.save(self._state)
-                self._say(f"{name}: {how_far.rows} rows, {how_far.covered:.0%}")
-
-        return WholeTable(
-            table,
-            there,
-            sessions,
-            whole.Limits(limits.rechecking, differences=limits.differences, until=self._until),
+        return How(
+            rechecking=recheck.Limits(limits.statement, limits.catch_up, limits.lock, limits.listed),
+            differences=limits.differences,
+            rows_without_key=limits.rows_without_key,
+            recent=self._recent,
+            until=self._until,
             reveal=self._request.reveal,
-            after=after,
             before_range=pace.wait,
-            reached=reached,
+            pause=self._part_is_over,
+            save=self._checkpoint.save,
+            say=self._say,
             clock=self._clock,
             sleep=self._sleep,
-        ).run()
+        )
+
+    def _snapshots(self, there: Session, sessions: Mapping[str, Session], stopped: Mapping[str, ServerFinding]) -> None:
+        """One replica after the other, each paused where the primary's snapshot is."""
+        request = self._request
+        if request.admin is None:
+            raise HaError(
+                "admin_login_needed",
+                "a snapshot holds commits for an instant and stops the replica's applier, which this account may not",
+                evidence={"user": request.login.user},
+                next_step="Give admin_user and admin_password, or use another mode.",
+            )
+        admins = Members(request.members, request.admin, connect_within=request.connect_timeout)
+        try:
+            for name, session in sessions.items():
+                try:
+                    self._snapshot(there, session, admins)
+                except HaError as error:
+                    finding = ServerFinding(name, _verdict_of(error), error.code, error.message, error.next_step)
+                    self._servers.append(finding)
+                    self._tables(there, {}, {name: finding}, [findings.SNAPSHOT])
+        finally:
+            admins.close()
+        if stopped:
+            self._tables(there, {}, stopped, [findings.SNAPSHOT])
+
+    def _snapshot(self, there: Session, replica: Session, admins: Members) -> None:
+        statement = self._limits.statement
+        repeatable = {"transaction_isolation": "REPEATABLE-READ"}
+        with ExitStack() as stack:
+            stack.enter_context(reading(there, statement=statement, settings=repeatable))
+            stack.enter_context(reading(replica, statement=statement))
+            gtids = stack.enter_context(
+                snapshot.at_one_gtid(
+                    there,
+                    admins.session(there.name),
+                    admins.session(replica.name),
+                    statement=statement,
+                    catch_up=self._limits.catch_up,
+                    clock=self._clock,
+                    sleep=self._sleep,
+                )
+            )
+            self._say(f"{replica.name} stands still where {there.name} was: {gtids}")
+            self._tables(there, {replica.name: replica}, {}, [findings.SNAPSHOT])
 
     # --- assertions --------------------------------------------------------------------------------------------------
     def _business(self, there: Session, sessions: Mapping[str, Session], stopped: Mapping[str, ServerFinding]) -> None:
@@ -415,12 +411,14 @@ class _Run:
             "verdict": worst(verdicts),
             "started_at": self._state.started_at,
             "seconds": round(self._clock() - self._began, 3),
-            "finished": not any(result.code == "not_finished" for result in self._results),
+            "finished": not self._paused and not any(result.code == "not_finished" for result in self._results),
+            "under_way": self._state.as_kept() if self._paused else None,
+            "progress": {"line": self._state.line},
             "resumed": self._resumed,
             "servers": [each.as_result() for each in self._servers],
             "tables": [each.as_result() for each in self._results],
             "assertions": self._asserted,
-            "repair": self._repair,
+            "repair": self._state.repair,
             "counts": {
                 "tables": len({each.name for each in self._results}),
                 "rows": sum(each.rows for each in self._results),
@@ -433,15 +431,6 @@ class _Run:
 
 def _key(mode: str, named: Named, replica: str) -> str:
     return f"{mode} {named.schema}.{named.table} {replica}"
-
-
-def _kept(bound: Optional[Sequence[Any]]) -> Optional[list[Any]]:
-    """A key as JSON has it."""
-    return None if bound is None else [{"hex": v.hex()} if isinstance(v, bytes) else v for v in bound]
-
-
-def _bound(kept: Optional[Sequence[Any]]) -> Optional[tuple[Any, ...]]:
-    return None if kept is None else tuple(bytes.fromhex(v["hex"]) if isinstance(v, dict) else v for v in kept)
 
 
 def _asserted(verdict: Verdict) -> dict[str, Any]:
@@ -464,21 +453,16 @@ def _asserted(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _late(named: Named, replica: str, mode: str, patience: float) -> TableResult:
+def _as_the_server(named: Named, mode: str, finding: ServerFinding) -> TableResult:
+    """What keeps a whole replica from being compared, of one table."""
     return TableResult(
-        named.schema, named.table, replica, mode, findings.LAGGING, "replica_late",
-        f"it did not catch up within {patience:g} s", "See why its applier is late; then run again.", covered=0.0,
+        named.schema, named.table, finding.replica, mode, finding.verdict, finding.code, finding.why,
+        finding.next_step, covered=0.0,
     )  # fmt: skip
 
 
-def _gone(named: Named, replica: str, mode: str) -> TableResult:
-    return TableResult(
-        named.schema, named.table, replica, mode, findings.PASS, "dropped_meanwhile", "it was dropped meanwhile on both"
-    )
-
-
-def _failed(named: Named, replica: str, mode: str, error: HaError) -> TableResult:
-    return TableResult(
-        named.schema, named.table, replica, mode, findings.ERROR, error.code, error.message, error.next_step,
-        covered=0.0,
-    )  # fmt: skip
+def _verdict_of(error: HaError) -> str:
+    """Of what kept a snapshot from being made."""
+    if error.code == "errant_transactions":
+        return findings.DIFFERENT
+    return findings.LAGGING if error.code == "replica_late" else findings.ERROR

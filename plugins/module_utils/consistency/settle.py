@@ -2,9 +2,11 @@
 """When a difference between two servers that go on means something. Pure.
 
 In each round the primary is read first, then the replica executes all that the primary had executed, then the replica
-is read. A row that is equal once is settled. A difference counts once it was seen in ``CONFIRMED_BY`` rounds in a row
-between all of which the primary's side was the same: these are two rounds with an unchanged row before and after them.
-One would not be enough, for a commit is visible a moment before its GTID is in gtid_executed.
+is read. A row that is equal once is settled. A difference counts once it was seen in so many rounds in a row between
+all of which the primary's side was the same. ``CONFIRMED_BY`` are two rounds with an unchanged row before and after
+them. One would not be enough, for a commit is visible a moment before its GTID is in gtid_executed. A row that goes
+back and forth between two states (a flag, a key that is inserted and deleted) can look unchanged while it is not, in
+each round with a chance of one in four: rows that are written meanwhile need more rounds.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ K = TypeVar("K", bound=Hashable)
 class Settling(Generic[K]):
     """The identities of one batch, round by round."""
 
-    def __init__(self) -> None:
+    def __init__(self, confirmed_by: int = 0) -> None:
+        self._confirmed_by = confirmed_by or CONFIRMED_BY
         self.open: Optional[dict[K, Open]] = None
 
     def see(self, there: Mapping[K, str], here: Mapping[K, str]) -> None:
@@ -47,13 +50,13 @@ class Settling(Generic[K]):
 
     @property
     def settled(self) -> bool:
-        return self.open is not None and all(each.times >= CONFIRMED_BY for each in self.open.values())
+        return self.open is not None and all(each.times >= self._confirmed_by for each in self.open.values())
 
     @property
     def different(self) -> dict[K, Open]:
-        return {identity: each for identity, each in (self.open or {}).items() if each.times >= CONFIRMED_BY}
+        return {identity: each for identity, each in (self.open or {}).items() if each.times >= self._confirmed_by}
 
     @property
     def restless(self) -> dict[K, Open]:
         """Those that kept changing."""
-        return {identity: each for identity, each in (self.open or {}).items() if each.times < CONFIRMED_BY}
+        return {identity: each for identity, each in (self.open or {}).items() if each.times < self._confirmed_by}

@@ -7,9 +7,9 @@ import dataclasses
 import fnmatch
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
+from ..binlog.statement_objects import Named
 from ..server.session import Session
 from .layout import COLUMNS, UNIQUE_KEYS, Layout, layout_of
-from .questions import Named
 
 SYSTEM = ("mysql", "information_schema", "performance_schema", "sys", "ndbinfo")
 """Schemas that belong to one server."""

@@ -24,6 +24,7 @@ from .lookup import Bound, Range, Statement, Unfit
 from .questions import Rows, Table
 from .recheck import Lagging, Recheck
 
+PAUSED = "it goes on in the next part of this run"
 SMALL = 2_000
 """Rows of a range whose rows are listed."""
 
@@ -41,12 +42,14 @@ class Limits:
 
 
 @dataclasses.dataclass
-class _Replica:
+class Compared:
     """One replica, and what was found on it so far."""
 
     session: Session
     recheck: Recheck
     lagging: int = 0
+    seconds: float = 0.0
+    """How long it read the last range."""
     problem: Optional[TableResult] = None
 
     @property
@@ -74,9 +77,11 @@ class WholeTable:
     """One table with a key, on the primary and its replicas.
 
     :param before_range: called before each range: holds the run back while the servers are busy.
-    :param reached: called after each range.
-    :param after: where an earlier run of the same table got to.
+    :param reached: called after each range; true: go no further, for the rest is for later (``PAUSED``).
+    :param after: where an earlier run of the same table got to, and ``rows`` that it had compared.
     """
+
+    mode = findings.WHOLE
 
     def __init__(
         self,
@@ -87,8 +92,9 @@ class WholeTable:
         *,
         reveal: bool = False,
         after: Bound = None,
+        rows: int = 0,
         before_range: Callable[[], None] = lambda: None,
-        reached: Callable[[Reached], None] = lambda reached: None,
+        reached: Callable[[Reached], bool] = lambda reached: False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -99,10 +105,10 @@ class WholeTable:
         self._before_range = before_range
         self._reached = reached
         self._clock = clock
-        self._rows = 0
+        self._rows = rows
         self._covered = 0.0
         self._replicas = {
-            name: _Replica(
+            name: Compared(
                 session,
                 Recheck(table, primary, session, limits.rechecking, reveal=reveal, clock=clock, sleep=sleep),
             )
@@ -115,11 +121,11 @@ class WholeTable:
         stopped = ""
         try:
             stopped = self._all()
-        except (StatementFailed, Unfit) as error:
+            for replica in self._replicas.values():
+                if not replica.done:
+                    self._guarded(replica, replica.recheck.flush)
+        except (HaError, Unfit) as error:
             self._everybody_fails(error)
-        for replica in self._replicas.values():
-            if not replica.done:
-                self._guarded(replica, replica.recheck.flush)
         seconds = round(self._clock() - started, 3)
         return {name: self._result(name, replica, stopped, seconds) for name, replica in self._replicas.items()}
 
@@ -135,12 +141,11 @@ class WholeTable:
             if all(self._enough(replica) for replica in self._replicas.values()):
                 return "so much differs that it was not read to its end"
             self._before_range()
-            upto = counter.next() if counter else self._boundary(Range(after, None), size.rows)
-            began = self._clock()
-            rows = self._range(Range(after, upto))
-            size.took(rows, self._clock() - began)
+            upto = self._end(counter, after, size.rows)
+            rows, seconds = self._range(Range(after, upto))
+            size.took(rows, seconds)
             if counter:
-                counter.found(rows, size.rows)
+                counter.found(rows)
                 self._covered = counter.covered()
             self._rows += rows
             if upto is None:
@@ -148,9 +153,10 @@ class WholeTable:
                 return ""
             after = upto
             clean = not any(replica.doubtful for replica in self._replicas.values())
-            self._reached(Reached(after, self._rows, self._covered, clean))
+            if self._reached(Reached(after, self._rows, self._covered, clean)):
+                return PAUSED
 
-    def _enough(self, replica: _Replica) -> bool:
+    def _enough(self, replica: Compared) -> bool:
         return replica.done or replica.recheck.difference_count >= self._limits.differences
 
     def _counter(self) -> Optional[Counter]:
@@ -163,16 +169,31 @@ class WholeTable:
         counter.start(self._after)
         return counter
 
+    def _end(self, counter: Optional[Counter], after: Bound, rows: int) -> Bound:
+        """Where the next range ends; None: behind everything."""
+        upto = counter.next(rows) if counter else None
+        if upto is None:
+            upto = self._boundary(Range(after, None), rows)
+            if counter and upto is not None:
+                counter.start(upto)
+        return upto
+
     def _boundary(self, range_: Range, number: int) -> Bound:
         """The key of the row with that number; None when the range has not so many on the primary."""
         row = self._ask(self._primary, self._table.boundary(range_, number))
         return self._table.key_of(row) if row else None
 
-    def _range(self, range_: Range) -> int:
-        """Compare a range with every replica. :returns: its rows on the primary."""
+    def _range(self, range_: Range) -> tuple[int, float]:
+        """Compare a range with every replica.
+
+        :returns: its rows on the primary, and how long the slowest server read it; waiting for a replica is no reason
+            for smaller ranges.
+        """
         question = self._table.aggregate(range_)
+        began = self._clock()
         there = self._ask(self._primary, question)
-        gtids = executed(self._primary, within=self._statement)
+        seconds = self._clock() - began
+        gtids = self._executed()
         asked: dict[str, Callable[[], Optional[bool]]] = {
             name: functools.partial(self._same, replica, gtids, question, there)
             for name, replica in self._replicas.items()
@@ -187,17 +208,22 @@ class WholeTable:
                 replica.lagging += 1
             elif not same:
                 self._guarded(replica, functools.partial(self._narrow, replica, range_))
-        return int(there["number"])
+        return int(there["number"]), max([seconds, *(self._replicas[name].seconds for name in asked)])
 
-    def _same(self, replica: _Replica, gtids: str, question: Statement, there: Row) -> Optional[bool]:
+    def _same(self, replica: Compared, gtids: str, question: Statement, there: Row) -> Optional[bool]:
         """None: it did not catch up."""
         limits = self._limits.rechecking
-        if not wait_executed(replica.session, gtids, patience=limits.catch_up, statement=limits.statement):
+        if not limits.exact and not wait_executed(
+            replica.session, gtids, patience=limits.catch_up, statement=limits.statement
+        ):
             return None
-        return self._ask(replica.session, question) == there
+        began = self._clock()
+        same = self._ask(replica.session, question) == there
+        replica.seconds = self._clock() - began
+        return same
 
     # --- where a replica differs -------------------------------------------------------------------------------------
-    def _narrow(self, replica: _Replica, range_: Range) -> None:
+    def _narrow(self, replica: Compared, range_: Range) -> None:
         """Cut a range into small ones, and list the rows of those that differ."""
         after = range_.after
         while not self._enough(replica):
@@ -207,10 +233,10 @@ class WholeTable:
                 return
             after = boundary
 
-    def _small(self, replica: _Replica, range_: Range) -> None:
+    def _small(self, replica: Compared, range_: Range) -> None:
         question = self._table.aggregate(range_)
         there = self._ask(self._primary, question)
-        gtids = executed(self._primary, within=self._statement)
+        gtids = self._executed()
         same = self._same(replica, gtids, question, there)
         if same:
             return
@@ -219,9 +245,16 @@ class WholeTable:
         # Listed as they are now: whatever is in flight meanwhile is sorted out row by row.
         theirs, ours = self._list(self._primary, range_), self._list(replica.session, range_)
         replica.recheck.add([key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)])
+        if max(len(theirs), len(ours)) > self._listed:
+            replica.recheck.restless += 1  # rows came in faster than they could be listed, and not all were looked at
+
+    @property
+    def _listed(self) -> int:
+        """Rows of a small range that are listed at most."""
+        return self._limits.differences + SMALL
 
     def _list(self, session: Session, range_: Range) -> Rows:
-        sql, values = self._table.rows_of(range_, self._limits.differences + SMALL)
+        sql, values = self._table.rows_of(range_, self._listed)
         return self._table.read(session.query(sql, values, within=self._statement))
 
     # --- asking and telling ------------------------------------------------------------------------------------------
@@ -229,10 +262,14 @@ class WholeTable:
     def _statement(self) -> float:
         return self._limits.rechecking.statement
 
+    def _executed(self) -> str:
+        """What the replicas have to have executed before they are read."""
+        return "" if self._limits.rechecking.exact else executed(self._primary, within=self._statement)
+
     def _ask(self, session: Session, question: Statement) -> Row:
         return session.one(*question, within=self._statement)
 
-    def _guarded(self, replica: _Replica, work: Callable[[], None]) -> None:
+    def _guarded(self, replica: Compared, work: Callable[[], None]) -> None:
         """What goes wrong with one replica stops nothing but its own comparison."""
         try:
             work()
@@ -241,6 +278,8 @@ class WholeTable:
         except StatementFailed as error:
             if error.evidence.get("member") == self._primary.name:
                 raise
+            replica.problem = self._failed(replica.session.name, error)
+        except Unfit as error:
             replica.problem = self._failed(replica.session.name, error)
 
     def _everybody_fails(self, error: Exception) -> None:
@@ -256,9 +295,9 @@ class WholeTable:
 
     def _said(self, name: str, verdict: str, code: str = "", why: str = "", next_step: str = "") -> TableResult:
         named = self._table.named
-        return TableResult(named.schema, named.table, name, findings.WHOLE, verdict, code, why, next_step)
+        return TableResult(named.schema, named.table, name, self.mode, verdict, code, why, next_step)
 
-    def _result(self, name: str, replica: _Replica, stopped: str, seconds: float) -> TableResult:
+    def _result(self, name: str, replica: Compared, stopped: str, seconds: float) -> TableResult:
         again = replica.recheck
         if again.difference_count:
             said = self._said(

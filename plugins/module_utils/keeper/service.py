@@ -235,7 +235,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         if options.release:
             for vip in settings.addresses:
                 if address.absent(vip):
-                    journal.say(status.WARNING, f"{vip} removed from {vip.interface}: the keeper has ended")
+                    journal.say(status.WARNING, f"{vip} removed from {vip.interface}: no keeper holds it")
         elif not options.check:
             run(settings)
     except HaError as error:

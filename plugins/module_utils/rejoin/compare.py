@@ -30,15 +30,15 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Sequence, TypeVar
 
-from ..binlog import archive
+from ..binlog import archive, statement_objects
 from ..binlog.rows_json import ROW
+from ..binlog.statement_objects import Named, objects_of
 from ..consistency.layout import COLUMNS, UNIQUE_KEYS, Layout, layout_difference, layout_of
 from ..consistency.lookup import Lookup, Unfit, fits
 from ..consistency.settle import Answer, Open, Settling
 from ..errors import HaError
 from ..server.session import Session, StatementFailed, identifier
 from . import compare_plan as plan
-from .compare_plan import Named
 
 EQUAL, DIFFERENT, UNKNOWN = "equal", "different", "unknown"
 
@@ -452,11 +452,11 @@ class _Comparing:
 
     def _statement(self, statement: Mapping[str, Any]) -> None:
         try:
-            for named in plan.objects_of(statement):
+            for named in objects_of(statement):
                 if named not in self._definitions:
                     self._definitions.add(named)
                     self._definition(named)
-        except Unfit as error:
+        except statement_objects.Unfit as error:
             self._never(str(error))
 
     def _definition(self, named: Named) -> None:

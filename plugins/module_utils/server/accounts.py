@@ -59,7 +59,7 @@ _GRANTS: dict[str, tuple[Grant, ...]] = {
         ("SELECT", "performance_schema.*"),
         ("SELECT", f"{SCHEMA}.*"),
     ),
-    RECONCILE: (("SELECT, SHOW VIEW, REPLICATION CLIENT, SERVICE_CONNECTION_ADMIN", "*.*"),),
+    RECONCILE: (("SELECT, SHOW VIEW, PROCESS, REPLICATION CLIENT, SERVICE_CONNECTION_ADMIN", "*.*"),),
     KEEPER: (
         ("REPLICATION CLIENT, SERVICE_CONNECTION_ADMIN, CONNECTION_ADMIN, SYSTEM_VARIABLES_ADMIN", "*.*"),
         ("SELECT", "performance_schema.*"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.action import mysql_clone
+from ansible_collections.lossless.mysql_ha.plugins.plugin_utils import followed
 
 LINE = "db4 from db2: copying files"
 GOES_ON = {"changed": True, "under_way": {"donor": "db2"}, "progress": {"line": LINE}, "plan": []}
@@ -22,7 +23,7 @@ class Task:
         self.answers = list(answers)
         self.given: list[dict[str, Any]] = []
         self.shown: list[str] = []
-        monkeypatch.setattr(mysql_clone, "Display", lambda: SimpleNamespace(display=self.shown.append))
+        monkeypatch.setattr(followed, "Display", lambda: SimpleNamespace(display=self.shown.append))
         self.plugin: Any = mysql_clone.ActionModule.__new__(mysql_clone.ActionModule)
         self.plugin._task = SimpleNamespace(args=arguments, async_val=0)
         monkeypatch.setattr(self.plugin, "_execute_module", self.execute)

@@ -274,3 +274,13 @@ def test_no_password_is_in_what_a_statement_shows() -> None:
         within=1.0,  # type: ignore[arg-type]
     )
     assert "canary" not in repr(statement) + repr(clone.CloneLogin("u", "canary"))
+
+
+def test_a_clone_that_could_not_drop_is_not_said_to_have_left_an_empty_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Progress("Failed", "today", error_number=1205, error="Lock wait", stages=(Stage("DROP DATA", "Failed"),))
+    with pytest.raises(HaError) as caught:
+        Story(monkeypatch, held).follow()
+    assert "XA RECOVER" in caught.value.message and "it is empty" not in caught.value.message
+    with pytest.raises(HaError) as caught:
+        Story(monkeypatch, BROKEN).follow()
+    assert "it is empty" in caught.value.message and "XA RECOVER" not in caught.value.message

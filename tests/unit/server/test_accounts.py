@@ -133,7 +133,7 @@ def test_no_duty_may_grant_or_read_everything() -> None:
 
 @pytest.mark.parametrize("names", [OLD, NEW])
 def test_who_reads_everything_changes_nothing(names: Dialect) -> None:
-    wanted = "SELECT, SHOW VIEW, REPLICATION CLIENT, SERVICE_CONNECTION_ADMIN"
+    wanted = "SELECT, SHOW VIEW, PROCESS, REPLICATION CLIENT, SERVICE_CONNECTION_ADMIN"
     assert accounts.grants_of(accounts.RECONCILE, names) == ((wanted, "*.*"),)
 
 

@@ -1,0 +1,13 @@
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far a comparison is, on the screen while it runs."""
+
+from __future__ import annotations
+
+from ansible_collections.lossless.mysql_ha.plugins.plugin_utils.followed import Followed
+
+
+class ActionModule(Followed):
+    """Calls the module until everything is compared."""
+
+    WORD = "consistency"

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the modes that look at recent rows remember from run to run: where the next one has to begin.
+
+One small file for a cluster. Without a directory nothing is remembered, and each run looks back as far as a first one.
+What is forgotten is only ever compared again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Mapping, Optional
+
+from .. import durable_file
+from ..binlog.statement_objects import Named
+from ..errors import HaError
+from ..gtid import EMPTY, GtidSet
+from .window import Memory
+
+FORMAT = 1
+
+
+class Remembered:
+    """``window``: where it ended, by table and replica (mode ``recent_time``). ``read``: the transactions of which
+    every touched row was found the same on all replicas (mode ``recent_binlog``).
+
+    :param question: what is asked, as a digest; ``read`` counts for that only.
+    """
+
+    def __init__(self, directory: str, cluster: str, question: str) -> None:
+        self._question = question
+        self._path = os.path.join(directory, f"{cluster}.recent.json") if directory else ""
+        kept = self._load()
+        windows = kept.get("windows")
+        self._windows: dict[str, Any] = dict(windows) if isinstance(windows, dict) else {}
+        try:
+            self.read = GtidSet.parse(str(kept.get("read", "")) if kept.get("question") == question else "")
+        except HaError:
+            self.read = EMPTY
+
+    def window(self, named: Named, replica: str) -> Optional[Memory]:
+        """Where that table's window ended on that replica; None: it is the first."""
+        try:
+            return Memory.from_state(self._windows[_key(named, replica)])
+        except (KeyError, ValueError):
+            return None
+
+    def keep_window(self, named: Named, replica: str, memory: Memory) -> None:
+        """:raises HaError: ``state_unwritable``."""
+        self._windows[_key(named, replica)] = memory.as_state()
+        self._save()
+
+    def keep_read(self, gtids: GtidSet) -> None:
+        """:raises HaError: ``state_unwritable``."""
+        self.read = gtids
+        self._save()
+
+    def _load(self) -> Mapping[str, Any]:
+        try:
+            with open(self._path, encoding="utf-8") as stream:
+                kept = json.load(stream)
+        except (OSError, ValueError):
+            return {}
+        return kept if isinstance(kept, dict) and kept.get("format") == FORMAT else {}
+
+    def _save(self) -> None:
+        if not self._path:
+            return
+        kept = {"format": FORMAT, "windows": self._windows, "question": self._question, "read": str(self.read)}
+        text = json.dumps(kept)
+        try:
+            durable_file.make_directory(os.path.dirname(self._path))
+            durable_file.replace(self._path, text + "\n").close()
+        except OSError as error:
+            raise HaError(
+                "state_unwritable",
+                f"cannot write {self._path}: {error.strerror or error}",
+                evidence={"path": self._path, "errno": error.errno},
+                next_step="Make room there, or name another state directory.",
+            ) from error
+
+
+def _key(named: Named, replica: str) -> str:
+    return f"{named.schema}.{named.table} {replica}"

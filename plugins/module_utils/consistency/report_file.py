@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""A run's report on disk: JSON, page, and metrics, each of them all or nothing.
+
+In the directory of the reports, for a cluster ``ledger`` and a run ``whole``:
+
+* ``ledger-whole.json`` and ``.html``: the newest report, always under that name;
+* ``ledger-whole-20261128T020005Z.json`` and ``.html``: each report by when its run began, the last ``keep`` of them;
+* ``ledger-whole.passed``: when a run last passed, for the metrics.
+
+All of these have mode 0640: they name rows, and show them when the run was allowed to reveal values. The metrics, in a
+directory of their own, have 0644: whoever collects them is another user, and they name tables and numbers only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import string
+from typing import Any, Mapping, Optional
+
+from .. import durable_file
+from ..errors import HaError, defect
+from . import metrics, report_page, report_words
+
+KEEP = 50
+PRIVATE, PUBLIC = 0o640, 0o644
+DIRECTORY_MODE = 0o750
+
+RUN = re.compile(r"[a-z][a-z0-9_]*")
+"""Names of runs: without a dash, and never like the time that follows it, so that each file is one run's."""
+
+_PLAIN = frozenset(string.ascii_letters + string.digits + "._-")
+_STAMP = r"[0-9]{8}T[0-9]{6}Z"
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """Where a report is: the newest one's paths. ``metrics`` is empty when none were asked for."""
+
+    json: str
+    page: str
+    metrics: str = ""
+
+    def as_result(self) -> dict[str, str]:
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where the reports of one run go.
+
+    :param run: the name of this run among those on the same cluster, as ``RUN`` allows it.
+    :param metrics_directory: of node_exporter's textfile collector; empty for none.
+    :param keep: how many reports stay besides the newest name.
+    """
+
+    directory: str
+    cluster: str
+    run: str = "consistency"
+    metrics_directory: str = ""
+    keep: int = KEEP
+
+    @property
+    def name(self) -> str:
+        if not RUN.fullmatch(self.run):
+            raise defect(f"a run has the name {self.run!r}")
+        return f"{_file_name(self.cluster)}-{self.run}"
+
+
+def write(report: Mapping[str, Any], place: Place) -> Written:
+    """Write a report, and remove those that are too old.
+
+    :param report: as ``run.run`` gives it.
+    :raises HaError: ``report_unwritable``. What was written before it stays; no file is half written.
+    """
+    document = f"{json.dumps(report, indent=1, ensure_ascii=True)}\n"
+    page = report_page.render(report)
+    newest = os.path.join(place.directory, place.name)
+    dated = f"{newest}-{_stamp(report.get('started_at'))}"
+    with _writing(place.directory):
+        durable_file.make_directory(place.directory, mode=DIRECTORY_MODE)
+    for base in (dated, newest):
+        _replace(f"{base}.json", document, PRIVATE)
+        _replace(f"{base}.html", page, PRIVATE)
+    began = report_words.real(report.get("started_at"))
+    if report_words.passed(report) and began is not None:
+        _replace(f"{newest}.passed", f"{json.dumps(began)}\n", PRIVATE)
+    written = Written(f"{newest}.json", f"{newest}.html", _metrics_path(place))
+    if written.metrics:
+        _replace(written.metrics, metrics.render(report, place.run, last_passed(place)), PUBLIC)
+    _prune(place)
+    return written
+
+
+def write_failure(error: HaError, now: float, place: Place) -> None:
+    """Say in the metrics that a run could not compare anything, so that the verdict of an earlier one does not stay.
+
+    :raises HaError: ``report_unwritable``.
+    """
+    if place.metrics_directory:
+        text = metrics.render_failure(place.cluster, place.run, error.code, now, last_passed(place))
+        _replace(_metrics_path(place), text, PUBLIC)
+
+
+def last_passed(place: Place) -> Optional[float]:
+    """When a run of that name last passed, since the epoch. None: never, or it is not known.
+
+    :raises HaError: ``report_unwritable``: the file is there and cannot be read.
+    """
+    path = os.path.join(place.directory, f"{place.name}.passed")
+    with _writing(path):
+        try:
+            with open(durable_file.open_file(path, os.O_RDONLY), encoding="utf-8") as found:
+                return report_words.real(json.load(found))
+        except (FileNotFoundError, ValueError):
+            # Damaged is as good as missing: the next pass writes it, and until then the metric is absent.
+            return None
+
+
+def _metrics_path(place: Place) -> str:
+    if not place.metrics_directory:
+        return ""
+    return os.path.join(place.metrics_directory, f"mysql_ha_consistency-{place.name}.prom")
+
+
+def _prune(place: Place) -> None:
+    """Keep the newest reports by the time in their names; never anything with another name."""
+    ours = re.compile(rf"{re.escape(place.name)}-({_STAMP})\.(json|html)")
+    with _writing(place.directory):
+        found = [match for match in map(ours.fullmatch, os.listdir(place.directory)) if match]
+        stamps = sorted({match[1] for match in found}, reverse=True)
+        for match in found:
+            if match[1] in stamps[place.keep :]:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(place.directory, match[0]))
+
+
+def _replace(path: str, text: str, mode: int) -> None:
+    with _writing(path):
+        durable_file.replace(path, text, mode=mode).close()
+
+
+@contextlib.contextmanager
+def _writing(path: str) -> Any:
+    try:
+        yield
+    except OSError as error:
+        raise HaError(
+            "report_unwritable",
+            f"the report can not be written: {error.filename or path}: {error.strerror or error}",
+            evidence={"path": str(error.filename or path), "error": error.strerror or str(error)},
+            next_step="Make room, or let the user that compares write in that directory; then run again.",
+        ) from error
+
+
+def _stamp(moment: Any) -> str:
+    """``20261128T020005Z``."""
+    said = report_words.utc(moment)
+    if said == "-":
+        return "19700101T000000Z"
+    return said.removesuffix(" UTC").replace("-", "").replace(":", "").replace(" ", "T") + "Z"
+
+
+def _file_name(name: str) -> str:
+    """A name as the beginning of a file's name: two names never give one, and none is hidden or leads elsewhere."""
+    encoded = "".join(chr(b) if chr(b) in _PLAIN else f"%{b:02X}" for b in name.encode("utf-8", "backslashreplace"))
+    return f"%2E{encoded[1:]}" if encoded.startswith(".") else encoded or "%"
