@@ -17,6 +17,7 @@ from unittest import mock
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import (
     canonical,
     multiset,
+    one_table,
     preflight,
     recheck,
     run,
@@ -30,7 +31,7 @@ Patch = tuple[Any, str, Any]
 
 _LENGTHS = re.compile(r", LENGTH\(`[^`]+`\)")
 _NULLS = re.compile(r", (?:(?:\d+ \* )?ISNULL\(`[^`]+`\)(?: \+ )?)+")
-_WAITS: tuple[ModuleType, ...] = (recheck, whole, multiset, run)
+_WAITS: tuple[ModuleType, ...] = (recheck, whole, multiset, one_table, run)
 HELD = 5.0
 """Seconds for which a lock is held that may be held for two."""
 
@@ -46,7 +47,7 @@ class Mutant:
 
 
 def _at_once() -> list[Patch]:
-    return [(settle, "CONFIRMED_BY", 1)]
+    return [(module, "CONFIRMED_BY", 1) for module in (settle, recheck)]
 
 
 def _no_barrier() -> list[Patch]:
@@ -63,8 +64,8 @@ def _one_way() -> list[Patch]:
 
 
 def _without(pattern: re.Pattern[str]) -> list[Patch]:
-    original = canonical.digest
-    return [(canonical, "digest", lambda columns: pattern.sub("", original(columns)))]
+    original = canonical.text
+    return [(canonical, "text", lambda columns: pattern.sub("", original(columns)))]
 
 
 def _xor_alone() -> list[Patch]:
@@ -82,15 +83,15 @@ def _reals_as_text() -> list[Patch]:
 
 
 def _lock_kept() -> list[Patch]:
-    original = recheck.Recheck._read
+    original = recheck.Recheck._while_locked
 
-    def read(self: Any, session: Any, keys: Any, *, lock: bool = False) -> Any:
-        found = original(self, session, keys, lock=lock)
-        if lock:
-            time.sleep(HELD)
+    def while_locked(self: Any, key: Any) -> Any:
+        found = original(self, key)
+        time.sleep(HELD)
         return found
 
-    return [(recheck.Recheck, "_read", read)]
+    # The server would end the transaction itself.
+    return [(recheck.Recheck, "_while_locked", while_locked), (recheck, "_HELD_OVER", 2 * HELD)]
 
 
 def _standstill_unseen() -> list[Patch]:
@@ -138,7 +139,7 @@ MUTANTS: Mapping[str, Mutant] = {
         "definitions are not compared",
         "schema",
         frozenset({"schema", "verdicts", "nothing_else"}),
-        lambda: [(run, "layout_difference", lambda *_layouts: ("", ()))],
+        lambda: [(one_table, "layout_difference", lambda *_layouts: ("", ()))],
     ),
 }
 

@@ -279,8 +279,8 @@ BITES: dict[str, Callable[[], Any]] = {
     "xor_alone": lambda: canonical.aggregate(TEXT, multiset=True),
     "standstill_unseen": lambda: mutants.preflight._stopped,
     "errant_unseen": lambda: mutants.preflight.errant,
-    "lock_kept": lambda: recheck.Recheck._read,
-    "layouts_unseen": lambda: mutants.run.layout_difference,
+    "lock_kept": lambda: recheck.Recheck._while_locked,
+    "layouts_unseen": lambda: mutants.one_table.layout_difference,
 }
 
 
@@ -295,9 +295,9 @@ def test_a_mutant_changes_something_and_puts_it_back(name: str) -> None:
 def test_mutants_of_the_digest_take_away_what_they_say() -> None:
     assert "LENGTH(`a`)" in digest() and "ISNULL(`b`)" in digest()
     with mutants.applied("no_lengths"):
-        assert digest() == "SHA2(CONCAT_WS(_binary'#', `a`, `b`, ISNULL(`a`) + 2 * ISNULL(`b`)), 256)"
+        assert "`a`, `b`, ISNULL(`a`) + 2 * ISNULL(`b`)), 256)" in digest()
     with mutants.applied("no_nulls"):
-        assert digest() == "SHA2(CONCAT_WS(_binary'#', `a`, `b`, LENGTH(`a`)), 256)"
+        assert "`a`, `b`, LENGTH(`a`)), 256)" in digest()
     with mutants.applied("xor_alone"):
         assert canonical.aggregate(TEXT, multiset=True).endswith(" AS digest, '0' AS total")
 
