@@ -5,6 +5,7 @@ Another mode is one more name in ``modes`` of a case, and in the ``modes`` of wh
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,11 +18,16 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.find
     EXTRA,
     LAGGING,
     PASS,
+    RECENT_BINLOG,
+    RECENT_TIME,
     SCHEMA_DIFFERS,
+    SKIPPED,
     UNSTABLE,
     WHOLE,
 )
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.recent import Wish
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.run import Limits
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.window import Policy
 
 from drills.comeback.judge import Check
 from drills.reconcile import judge, plants
@@ -43,6 +49,10 @@ _UNDER_WAY = 2.0
 """Seconds until everybody writes."""
 _TEN_MINUTES = 600.0
 _ALL = tuple(table.name for table in TABLES)
+_DATED = tuple(table.name for table in TABLES if table.dated)
+_SMALL_POLICY = Policy(settle=1.0, skew=1.0)
+_LONG_AGO = 8.0
+"""Seconds for which a transaction is open before a run: more than ``settle`` and ``skew``."""
 _AT_REST_OR_SLOW = tuple(f"{SCHEMA}.{name}" for name in _ALL if name not in RESTLESS)
 _NEVER_AT_REST = tuple(f"{SCHEMA}.{name}" for name in sorted(RESTLESS))
 
@@ -137,10 +147,19 @@ def _restless(report: Mapping[str, Any]) -> dict[tuple[str, str], Sequence[str]]
     return {(name, replica): (PASS, UNSTABLE) for name in RESTLESS for replica in report["replicas"]}
 
 
+def _allowed(report: Mapping[str, Any], mode: str) -> dict[tuple[str, str], Sequence[str]]:
+    """What may be said instead of a pass where nothing was planted."""
+    if mode != RECENT_TIME:
+        return _restless(report)
+    return {(name, replica): (SKIPPED,) for name in set(_ALL) - set(_DATED) for replica in report["replicas"]}
+
+
 # --- the cases -------------------------------------------------------------------------------------------------------
 def _differences(stage: Stage, case: Case, _options: Options, round_: Round) -> None:
     with _under_load(stage, case, round_), _planted(stage, case.planted):
-        report = _compared(stage, round_, case.modes, assertions=case.assertions)
+        index = stage.binlog_index if RECENT_BINLOG in case.modes else ""
+        recent = Wish(binlog_index=index)
+        report = _compared(stage, round_, case.modes, assertions=case.assertions, recent=recent)
     round_.checks += _judged(stage, case, report)
 
 
@@ -151,13 +170,40 @@ def _judged(stage: Stage, case: Case, report: Mapping[str, Any]) -> list[Check]:
             checks.append(judge.assertions(report, stage.replica, case.asserted))
             continue
         wrong = {plant.table for plant in case.planted if mode in plant.modes}
-        allowed = {**_restless(report), **{(table, stage.replica): (DIFFERENT,) for table in wrong}}
+        allowed = {**_allowed(report, mode), **{(table, stage.replica): (DIFFERENT,) for table in wrong}}
         checks += [
             judge.found(report, mode, stage.replica, case.planted),
             judge.nothing_else(report, mode, stage.replica, case.planted),
             judge.verdicts(report, mode, _ALL, allowed),
         ]
     return [*checks, judge.servers(report, ()), judge.verdict(report, DIFFERENT)]
+
+
+def _long_transaction(stage: Stage, case: Case, _options: Options, round_: Round) -> None:
+    """It is open while a run looks at what is recent, and committed afterwards; then its rows are lost on a replica."""
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        _under_load(stage, case, round_),
+    ):
+        how: dict[str, Any] = {
+            "include": [f"{SCHEMA}.{name}" for name in _DATED],
+            "recent": Wish(policy=_SMALL_POLICY),
+            "state_directory": directory,
+        }
+        with stage.open_transaction(plants.OPEN):
+            time.sleep(_LONG_AGO)
+            before = _compared(stage, round_, case.modes, **how)
+        stage.caught_up()
+        with _planted(stage, case.planted):
+            report = _compared(stage, round_, case.modes, **how)
+    allowed = {(ACCOUNT.name, stage.replica): (DIFFERENT,)}
+    round_.checks += [
+        judge.verdicts(before, RECENT_TIME, _DATED, {}),
+        judge.found(report, RECENT_TIME, stage.replica, case.planted),
+        judge.nothing_else(report, RECENT_TIME, stage.replica, case.planted),
+        judge.verdicts(report, RECENT_TIME, _DATED, allowed),
+        judge.verdict(report, DIFFERENT),
+    ]
 
 
 def _delayed(stage: Stage, case: Case, options: Options, round_: Round) -> None:
@@ -314,6 +360,24 @@ CASES: Mapping[str, Case] = {
         "rows that are there twice, without a key: in an exclusive or they cancel each other",
         _differences,
         plants.TWINS,
+    ),
+    "recent": Case(
+        "rows with a date of a minute ago: changed, lost, added on a replica; by the mode recent_time, too",
+        _differences,
+        plants.RECENT,
+        modes=(RECENT_TIME, WHOLE),
+    ),
+    "long_transaction": Case(
+        "a transaction was open during a run of recent_time, and its rows are lost afterwards: their date is of before",
+        _long_transaction,
+        plants.LOST_LATER,
+        modes=(RECENT_TIME,),
+    ),
+    "touched": Case(
+        "a DELETE, an UPDATE and an INSERT were lost on a replica; by the mode recent_binlog, too",
+        _differences,
+        plants.TOUCHED,
+        modes=(RECENT_BINLOG, WHOLE),
     ),
     "delayed": Case("a replica applies late, and everybody writes: no false difference", _delayed),
     "applier_stopped": Case("a replica receives and does not apply: it lags, the other one passes", _applier_stopped),

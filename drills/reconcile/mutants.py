@@ -5,6 +5,7 @@ Only what a case looks at is broken: that everything is put right again in the e
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,10 +16,12 @@ from typing import Any
 from unittest import mock
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import (
+    activity,
     canonical,
     multiset,
     one_table,
     preflight,
+    recent,
     recheck,
     run,
     settle,
@@ -98,6 +101,27 @@ def _standstill_unseen() -> list[Patch]:
     return [(preflight, "_stopped", lambda *_states: None), *_no_barrier()]
 
 
+def _no_watermark() -> list[Patch]:
+    def unremembered(*asked: Any, **more: Any) -> Any:
+        return dataclasses.replace(activity.activity(*asked, **more), statement=None, transactions=())
+
+    return [(recent, "activity", unremembered)]
+
+
+def _deletes_unseen() -> list[Patch]:
+    """Rows that were deleted are not looked at: as by a tool that takes from the log what is there yet."""
+    original = recheck.Recheck._read
+
+    def read(self: Any, session: Any, keys: Any) -> Any:
+        found = original(self, session, keys)
+        if session is self._primary:
+            self._there = set(found)
+            return found
+        return {key: value for key, value in found.items() if key in self._there}
+
+    return [(recheck.Recheck, "_read", read)]
+
+
 _FALSE = frozenset({"nothing_else", "verdicts", "steady"})
 MUTANTS: Mapping[str, Mutant] = {
     "confirmed_at_once": Mutant("a difference counts when it was seen once", "clean", _FALSE, _at_once),
@@ -134,6 +158,21 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "lock_kept": Mutant(
         f"a row stays locked for {HELD:g} s", "hot", frozenset({"waited", "verdicts", "nothing_else"}), _lock_kept
+    ),
+    "no_watermark": Mutant(
+        "transactions that are open are not remembered",
+        "long_transaction",
+        frozenset({"found", "verdicts", "verdict"}),
+        _no_watermark,
+    ),
+    "one_way_by_time": Mutant(
+        "only rows that the primary has are looked at", "recent", frozenset({"found", "verdicts"}), _one_way
+    ),
+    "deletes_unseen": Mutant(
+        "rows that the primary has no more are not looked at",
+        "touched",
+        frozenset({"found", "verdicts"}),
+        _deletes_unseen,
     ),
     "layouts_unseen": Mutant(
         "definitions are not compared",

@@ -10,6 +10,8 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.find
     COUNT,
     EXTRA,
     MISSING,
+    RECENT_BINLOG,
+    RECENT_TIME,
     VALUE,
     WHOLE,
 )
@@ -280,6 +282,109 @@ TWINS: tuple[Plant, ...] = (
         (),
         {"a": "1000", "b": "other", "c": None},
         times=(0, 2),
+    ),
+)
+
+
+# --- rows that were written lately ---------------------------------------------------------------------------------
+_A = ACCOUNT.full_name
+_BY_TIME = (WHOLE, RECENT_TIME)
+# All of one statement have the same date, so that it can be written again.
+_LATELY = f"(SELECT a.last_modify_date FROM {_A} a WHERE a.id = 110)"
+_WRITTEN_LATELY = f"UPDATE {_A} SET last_modify_date = NOW(6) - INTERVAL 60 SECOND WHERE id IN (110, 120, 130, 140)"
+
+RECENT: tuple[Plant, ...] = (
+    Plant(
+        "UPDATE of a row that was written a minute ago",
+        ACCOUNT.name,
+        VALUE,
+        (f"UPDATE {_A} SET balance = balance + 1 WHERE id = 120",),
+        (f"UPDATE {_A} SET balance = balance - 1 WHERE id = 120",),
+        _id(120),
+        ("balance",),
+        before=(_WRITTEN_LATELY,),
+        modes=_BY_TIME,
+    ),
+    Plant(
+        "an UPDATE of a minute ago was lost, and with it the date",
+        ACCOUNT.name,
+        VALUE,
+        (f"UPDATE {_A} SET owner = 'as before', last_modify_date = '2026-01-01' WHERE id = 130",),
+        (
+            f"DELETE FROM {_A} WHERE id = 130",
+            _insert(ACCOUNT, {**ACCOUNT.row(130), "last_modify_date": _LATELY}),
+        ),
+        _id(130),
+        ("last_modify_date", "owner"),
+        modes=_BY_TIME,
+    ),
+    Plant(
+        "a row of a minute ago was lost",
+        ACCOUNT.name,
+        MISSING,
+        (f"DELETE FROM {_A} WHERE id = 140",),
+        (_insert(ACCOUNT, {**ACCOUNT.row(140), "last_modify_date": _LATELY}),),
+        _id(140),
+        modes=_BY_TIME,
+    ),
+    Plant(
+        "INSERT of a row with a date of a minute ago",
+        STREAM.name,
+        EXTRA,
+        (f"INSERT INTO {STREAM.full_name} SELECT {NEW}, 'extra', NOW(6) - INTERVAL 60 SECOND",),
+        (f"DELETE FROM {STREAM.full_name} WHERE id = {NEW}",),
+        _id(NEW),
+        modes=_BY_TIME,
+    ),
+)
+
+# What a transaction writes that is open for long has the date of its statement, not of its commit.
+OPEN = (f"UPDATE {_A} SET balance = balance + 1, last_modify_date = NOW(6) WHERE id = 150",)
+LOST_LATER: tuple[Plant, ...] = (
+    Plant(
+        "what the long transaction wrote was lost; its date is of before the last run",
+        ACCOUNT.name,
+        VALUE,
+        (f"UPDATE {_A} SET balance = balance - 1 WHERE id = 150",),
+        (f"UPDATE {_A} SET balance = balance + 1 WHERE id = 150",),
+        _id(150),
+        ("balance",),
+        modes=(RECENT_TIME,),
+    ),
+)
+
+_BY_LOG = (WHOLE, RECENT_BINLOG)
+TOUCHED: tuple[Plant, ...] = (
+    Plant(
+        "a DELETE was lost",
+        ACCOUNT.name,
+        EXTRA,
+        (_insert(ACCOUNT, ACCOUNT.row(160)),),
+        (f"DELETE FROM {_A} WHERE id = 160",),
+        _id(160),
+        before=(f"DELETE FROM {_A} WHERE id = 160",),
+        modes=_BY_LOG,
+    ),
+    Plant(
+        "an UPDATE was lost",
+        LEDGER.name,
+        VALUE,
+        (_update(LEDGER, LEDGER.key_of(40), {"amount": LEDGER.row(40)["amount"]}),),
+        (_update(LEDGER, LEDGER.key_of(40), {"amount": "7"}),),
+        _ledger(40),
+        ("amount",),
+        before=(_update(LEDGER, LEDGER.key_of(40), {"amount": "7"}),),
+        modes=_BY_LOG,
+    ),
+    Plant(
+        "an INSERT was lost",
+        PAYMENT.name,
+        MISSING,
+        (_delete(PAYMENT, PAYMENT.key_of(NEW)),),
+        (_insert(PAYMENT, PAYMENT.row(NEW)),),
+        {"id": str(NEW), "paid_on": "2026-04-11"},
+        before=(_insert(PAYMENT, PAYMENT.row(NEW)),),
+        modes=_BY_LOG,
     ),
 )
 

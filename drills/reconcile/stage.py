@@ -11,6 +11,7 @@ from unittest import mock
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import recheck
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import run as comparing
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.findings import WHOLE
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.recent import Wish
 
 from benchmarks.cluster import Cluster
 from drills.comeback import clients
@@ -21,6 +22,7 @@ from drills.reconcile.tables import SCHEMA
 CAUGHT_UP_WITHIN = 120.0
 _BEHIND_WITHIN = 30.0
 LIMITS = comparing.Limits()
+RECENT = Wish()
 _LOOK_AGAIN = 0.1
 
 
@@ -101,6 +103,21 @@ class Stage:
             cursor.execute("START REPLICA SQL_THREAD")
 
     @contextmanager
+    def open_transaction(self, statements: Sequence[str]) -> Iterator[None]:
+        """On the primary; it is committed when this ends."""
+        with clients.cursor(self.socket(self.primary)) as cursor:
+            cursor.execute("BEGIN")
+            for statement in statements:
+                cursor.execute(statement)
+            yield
+            cursor.execute("COMMIT")
+
+    @property
+    def binlog_index(self) -> str:
+        """The primary's, as this machine sees it."""
+        return f"/proc/{self.cluster.hosts.pid(self.primary)}/root/var/lib/mysql/binlog.index"
+
+    @contextmanager
     def applier_stopped(self) -> Iterator[None]:
         """The replica receives, and applies nothing; until it lacks something."""
         with clients.cursor(self.socket(self.replica)) as cursor:
@@ -135,6 +152,8 @@ class Stage:
         limits: comparing.Limits = LIMITS,
         assertions: Sequence[Mapping[str, Any]] = (),
         rounds: int = len(recheck.PAUSES),
+        recent: Wish = RECENT,
+        state_directory: str = "",
     ) -> dict[str, Any]:
         """The report; with the mutant, if there is one.
 
@@ -142,32 +161,33 @@ class Stage:
         """
         fewer = mock.patch.object(recheck, "PAUSES", recheck.PAUSES[:rounds])
         with mutants.applied(self.mutant), self._locks_timed(), fewer:
-            return self._compare(modes, include, limits, assertions)
+            return comparing.run(
+                self._request(
+                    modes,
+                    include,
+                    limits=limits,
+                    assertions=tuple(assertions),
+                    recent=recent,
+                    state_directory=state_directory,
+                )
+            )
 
     def truth(self, include: Sequence[str] = (SCHEMA,)) -> dict[str, Any]:
         """The report of a comparison that nothing breaks."""
-        return self._compare((WHOLE,), include, LIMITS, ())
+        return comparing.run(self._request((WHOLE,), include))
 
-    def _compare(
-        self,
-        modes: Sequence[str],
-        include: Sequence[str],
-        limits: comparing.Limits,
-        assertions: Sequence[Mapping[str, Any]],
-    ) -> dict[str, Any]:
+    def _request(self, modes: Sequence[str], include: Sequence[str], **more: Any) -> comparing.Request:
         reach = self.cluster.access
-        request = comparing.Request(
+        return comparing.Request(
             reach.cluster,
             reach.members,
             reach.reconcile,
             modes=tuple(modes),
             include=tuple(include),
-            assertions=tuple(assertions),
-            limits=limits,
             reveal=True,
             now=time.time(),
+            **more,
         )
-        return comparing.run(request)
 
     @contextmanager
     def _locks_timed(self) -> Iterator[None]:

@@ -21,7 +21,8 @@ _DATE = "TIMESTAMP'2026-01-01 00:00:00' + INTERVAL {n} SECOND"
 @dataclass(frozen=True)
 class Table:
     """``definition``: what stands between the brackets. ``options``: after them. ``values``: SQL of each column, with
-    ``{n}`` for the row's number. ``key``: columns of the primary key. ``busy``: the writers change it."""
+    ``{n}`` for the row's number. ``key``: columns of the primary key. ``busy``: the writers change it. ``dated``: an
+    index reads the date of its rows' last change."""
 
     name: str
     definition: str
@@ -30,6 +31,7 @@ class Table:
     options: str = ""
     rows: int = _ROWS
     busy: bool = True
+    dated: bool = False
 
     @property
     def full_name(self) -> str:
@@ -111,6 +113,7 @@ ACCOUNT = Table(
         "last_modify_date": _DATE,
     },
     ("id",),
+    dated=True,
 )
 LEDGER = Table(
     "ledger",
@@ -125,6 +128,7 @@ LEDGER = Table(
         "last_modify_date": _DATE,
     },
     ("branch", "number"),
+    dated=True,
 )
 PAYMENT = Table(
     "payment",
@@ -147,6 +151,7 @@ STREAM = Table(
     "id BIGINT PRIMARY KEY, body VARCHAR(200) NOT NULL, last_modify_date TIMESTAMP(6) NOT NULL, KEY (last_modify_date)",
     {"id": "{n}", "body": "CONCAT('body ', {n})", "last_modify_date": _DATE},
     ("id",),
+    dated=True,
 )
 HOT = Table(
     "hot",

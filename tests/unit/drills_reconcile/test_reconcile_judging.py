@@ -190,7 +190,10 @@ def test_every_check_has_a_title_and_was_seen_failing_or_empty() -> None:
 
 
 # --- what is planted -------------------------------------------------------------------------------------------------
-EVERYTHING = (*plants.PLANTED, *plants.COLLISIONS, *plants.TWINS)
+EVERYTHING = (
+    *(*plants.PLANTED, *plants.COLLISIONS, *plants.TWINS),
+    *(*plants.RECENT, *plants.LOST_LATER, *plants.TOUCHED),
+)
 
 
 @pytest.mark.parametrize("case", [case for case in cases.CASES.values() if case.planted], ids=lambda case: case.said)
@@ -279,6 +282,9 @@ BITES: dict[str, Callable[[], Any]] = {
     "xor_alone": lambda: canonical.aggregate(TEXT, multiset=True),
     "standstill_unseen": lambda: mutants.preflight._stopped,
     "errant_unseen": lambda: mutants.preflight.errant,
+    "no_watermark": lambda: vars(mutants.recent)["activity"],
+    "one_way_by_time": extra_is_seen,
+    "deletes_unseen": lambda: recheck.Recheck._read,
     "lock_kept": lambda: recheck.Recheck._while_locked,
     "layouts_unseen": lambda: mutants.one_table.layout_difference,
 }
