@@ -263,7 +263,7 @@ def _errant(stage: Stage, case: Case, _options: Options, round_: Round) -> None:
         judge.verdicts(report, WHOLE, _ALL, allowed),
         judge.verdict(report, DIFFERENT),
     ]
-    stage.cluster.mend()
+    stage.clone()
 
 
 def _hot(stage: Stage, case: Case, _options: Options, round_: Round) -> None:

@@ -65,10 +65,21 @@ class Stage:
         with clients.cursor(self.socket(self.replica)) as cursor:
             cursor.execute("SET GLOBAL read_only = ON")
             cursor.execute("SET GLOBAL super_read_only = ON")
-        self.cluster.mend()
         with clients.cursor(self.socket(self.primary)) as cursor:
             cursor.execute(f"DROP DATABASE IF EXISTS {SCHEMA}")
+        self.cluster.mend()
         self.caught_up()
+
+    def clone(self) -> None:
+        """The replica, which has transactions of its own: what only it has goes.
+
+        A cluster that has tables without a key is not converged.
+        """
+        with clients.cursor(self.socket(self.primary)) as cursor:
+            for table in tables.TABLES:
+                if not table.key:
+                    cursor.execute(f"DROP TABLE {table.full_name}")
+        self.cluster.mend()
 
     # --- behind replication's back -----------------------------------------------------------------------------------
     def behind_its_back(self, statements: Sequence[str], *, logged: bool = False) -> None:
