@@ -362,8 +362,9 @@ class Stage:
     def kept(self) -> list[str]:
         """Files beside the record that hold what was cut, or the log's end, since the round began."""
         since = f"@{int(self.began)}"
-        find = ("find", RECORDS, "-name", f"{self.old.server_uuid}-*", "-newermt", since, "-size", "+0")
-        return self.hosts.run(self.old.name, *find).splitlines()
+        # Nobody has made the directory yet where nothing was ever kept.
+        find = f"test ! -e {RECORDS} || find {RECORDS} -name '{self.old.server_uuid}-*' -newermt {since} -size +0"
+        return self.hosts.run(self.old.name, "sh", "-c", find).splitlines()
 
     def contents(self, name: str) -> Contents:
         """Every table of the application, on one server; names with their schema."""

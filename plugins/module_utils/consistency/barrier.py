@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterator, Mapping, Optional
 
 from ..server.session import Session
 
@@ -23,12 +23,12 @@ _KILLED_BEFORE = 0.9
 
 
 @contextmanager
-def reading(session: Session, *, statement: float, settings: Mapping[str, Any] = {}) -> Iterator[None]:
+def reading(session: Session, *, statement: float, settings: Optional[Mapping[str, Any]] = None) -> Iterator[None]:
     """As long as this lasts the session reads in one way; then its own settings are put back.
 
     :param statement: seconds after which the server ends a statement that reads.
     """
-    wanted = {**_SETTINGS, "max_execution_time": int(statement * 1000 * _KILLED_BEFORE), **settings}
+    wanted = {**_SETTINGS, "max_execution_time": int(statement * 1000 * _KILLED_BEFORE), **(settings or {})}
     shown = ", ".join(f"@@SESSION.{name} AS {name}" for name in wanted)
     before = session.one(f"SELECT {shown}", within=statement)
     _set(session, wanted, statement)

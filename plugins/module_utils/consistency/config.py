@@ -14,8 +14,10 @@ from ..config_file import NUMBER, Document, Kind, read_private
 from ..server.session import Login
 from ..server.state import Member
 from . import assertions, findings
+from .recent import Wish
 from .report_file import KEEP, RUN, Place
 from .run import Limits
+from .window import Policy
 
 DIRECTORY = "/etc/lossless-mysql-ha/consistency"
 """Of these files: one for each run, by its name."""
@@ -56,7 +58,7 @@ class Config:
     replicas: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    time_column: str = ""
+    recent: Wish = Wish()
     assertions: tuple[Mapping[str, Any], ...] = ()
     reveal: bool = False
     limits: Limits = Limits()
@@ -81,6 +83,10 @@ _OPTIONAL: Mapping[str, tuple[Kind, Any]] = {
     "include": (list, []),
     "exclude": (list, []),
     "time_column": (str, ""),
+    "time_zone": (str, ""),
+    "look_back": (NUMBER, Policy.look_back),
+    "first_window": (NUMBER, Policy.first),
+    "binlog_index": (str, ""),
     "assertions": (list, []),
     "reveal": (bool, False),
     "limits": (dict, {}),
@@ -119,7 +125,10 @@ def parse(text: str, path: str) -> Config:
         )
     if values["keep"] < 0:
         raise document.invalid(("keep",), "keep must not be negative")
-    for key in ("state_directory", "report_directory", "metrics_directory"):
+    for key in ("look_back", "first_window"):
+        if values[key] <= 0:
+            raise document.invalid((key,), f"{key} must be positive")
+    for key in ("state_directory", "report_directory", "metrics_directory", "binlog_index"):
         if values[key] and not values[key].startswith("/"):
             raise document.invalid((key,), f"{key} must be an absolute path")
     for key in ("state_directory", "report_directory"):
@@ -133,6 +142,8 @@ def parse(text: str, path: str) -> Config:
     if findings.SNAPSHOT in modes and not admin_password:
         raise document.invalid(("modes",), "the mode snapshot needs admin_password: it stops an applier for a while")
     login = Login(values["user"], password, ca=values["ca"])
+    # Of each run its own: another question would make the run of this one begin anew.
+    state_directory = os.path.join(values["state_directory"], values["run"])
     return Config(
         members=members,
         login=login,
@@ -144,12 +155,18 @@ def parse(text: str, path: str) -> Config:
         replicas=replicas,
         include=_patterns(document, values, "include"),
         exclude=_patterns(document, values, "exclude"),
-        time_column=values["time_column"],
+        recent=Wish(
+            values["time_column"],
+            values["time_zone"],
+            Policy(first=float(values["first_window"]), look_back=float(values["look_back"])),
+            values["binlog_index"],
+            float(values["first_window"]),
+            state_directory,
+        ),
         assertions=tuple(values["assertions"]),
         reveal=values["reveal"],
         limits=_limits(document, values["limits"]),
-        # Of each run its own: another question would make the run of this one begin anew.
-        state_directory=os.path.join(values["state_directory"], values["run"]),
+        state_directory=state_directory,
         admin=dataclasses.replace(login, user=values["admin_user"], password=admin_password)
         if admin_password
         else None,

@@ -129,17 +129,17 @@ def within(layout: Layout, range_: Range) -> Statement:
 def _beyond(columns: Sequence[ColumnFacts], bound: Sequence[Any], strict: bool) -> Statement:
     """Keys greater than the bound (``strict``), or not greater.
 
-    For two columns: ``a >= x AND (a > x OR b > y)``. The first term is what the optimizer makes a range of; of row
-    constructors it makes none.
+    For two columns: ``(a > x OR (a = x AND b > y))``. Of two such conditions the optimizer makes ranges of the whole
+    key; of ``a >= x AND (a > x OR b > y)`` it makes one of the first column alone, which may be the same in all rows,
+    and of row constructors none.
     """
-    towards, or_equal = (">", ">=") if strict else ("<", "<=")
     first, value = columns[0], bound[0]
     if len(columns) == 1:
         return _exact(first, value, ">" if strict else "<=")
-    outer, outer_values = _exact(first, value, or_equal)
-    inner, inner_values = _exact(first, value, towards)
+    outer, outer_values = _exact(first, value, ">" if strict else "<")
+    equal, equal_values = _exact(first, value, "=")
     rest, rest_values = _beyond(columns[1:], bound[1:], strict)
-    return f"{outer} AND ({inner} OR ({rest}))", (*outer_values, *inner_values, *rest_values)
+    return f"({outer} OR ({equal} AND {rest}))", (*outer_values, *equal_values, *rest_values)
 
 
 def _exact(column: ColumnFacts, value: Any, operator: str) -> Statement:

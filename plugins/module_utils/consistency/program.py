@@ -22,7 +22,6 @@ from ..errors import HaError
 from . import config, report_file, report_words, run
 from .config import Config
 from .findings import PASS, SCHEMA_DIFFERS
-from .recent import Wish
 
 NO_PASS, COULD_NOT_RUN, WRONG_CONFIG = 1, 75, 78
 """EX_TEMPFAIL and EX_CONFIG of sysexits.h."""
@@ -33,9 +32,13 @@ ERROR, WARNING, INFO = 3, 4, 6
 _CONFIG_CODES = ("config_", "assertion", "unknown_m", "admin_login_needed")
 """How the codes of what is wrong in the file begin."""
 
-Compare = Callable[[Config, float], Mapping[str, Any]]
-"""Runs the comparison of a configuration that began at a time, since the epoch; gives ``run.run``'s report."""
+PROGRESS_EVERY = 60.0
+"""Seconds between two lines that say how far it is."""
+
 Say = Callable[[int, str], None]
+Compare = Callable[[Config, float, Callable[[str], None]], Mapping[str, Any]]
+"""Runs the comparison of a configuration that began at a time, since the epoch, and says how far it is; gives
+``run.run``'s report."""
 
 
 def say(priority: int, text: str) -> None:
@@ -44,7 +47,22 @@ def say(priority: int, text: str) -> None:
     sys.stderr.flush()
 
 
-def compare(settings: Config, now: float) -> Mapping[str, Any]:
+class Progress:
+    """How far it is, in the journal, not more often than once in a while: there may be thousands of tables."""
+
+    def __init__(self, telling: Say, clock: Callable[[], float]) -> None:
+        self._telling = telling
+        self._clock = clock
+        self._told = clock()
+
+    def __call__(self, line: str) -> None:
+        now = self._clock()
+        if now - self._told >= PROGRESS_EVERY:
+            self._told = now
+            self._telling(INFO, line)
+
+
+def compare(settings: Config, now: float, saying: Callable[[str], None]) -> Mapping[str, Any]:
     """The comparison itself.
 
     :raises HaError: what keeps all of it from being done.
@@ -59,21 +77,23 @@ def compare(settings: Config, now: float) -> Mapping[str, Any]:
             modes=settings.modes,
             include=settings.include,
             exclude=settings.exclude,
-            recent=Wish(settings.time_column, directory=settings.state_directory),
+            recent=settings.recent,
             assertions=settings.assertions,
             limits=settings.limits,
             reveal=settings.reveal,
             state_directory=settings.state_directory,
             now=now,
             admin=settings.admin,
-        )
+        ),
+        say=saying,
     )
 
 
-def work(settings: Config, now: float, comparing: Compare, telling: Say) -> int:
+def work(settings: Config, clock: Callable[[], float], comparing: Compare, telling: Say) -> int:
     """Compare, tell, write. :returns: the exit code."""
+    now = clock()
     try:
-        report = comparing(settings, now)
+        report = comparing(settings, now, Progress(telling, clock))
     except HaError as error:
         telling(ERROR, str(error))
         _tell_failure(error, now, settings, telling)
@@ -130,7 +150,7 @@ def main(
     except HaError as error:
         tell(ERROR, str(error))
         return WRONG_CONFIG
-    return 0 if options.check else work(settings, clock(), comparing, tell)
+    return 0 if options.check else work(settings, clock, comparing, tell)
 
 
 if __name__ == "__main__":

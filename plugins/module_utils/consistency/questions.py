@@ -48,7 +48,8 @@ class Table:
     def boundary(self, after: Range, number: int) -> Statement:
         """The key of the row that stands ``number`` rows after the beginning of a range; no row: it has not so many."""
         condition, values = self._within(after)
-        order = ", ".join(quoted(column.name) for column in self.key)
+        # With the table's name, for a column may be called like one of ours: k0.
+        order = ", ".join(f"{quoted(self.named.table)}.{quoted(column.name)}" for column in self.key)
         sql = f"SELECT {canonical.key_values(self.key)} {self._from} WHERE {condition}"
         return _statement(f"{sql} ORDER BY {order} LIMIT 1 OFFSET {max(number, 1) - 1}", values)
 
@@ -106,7 +107,7 @@ class Table:
             found[key] = str(row["content"])
         return found
 
-    # Without a key: every row is its digest
+    # Without a key: every row is its digest. Grouped by place, for a column may be called like one of ours: identity.
     def multiset(self, prefix: str = "") -> Statement:
         """``number``, ``digest`` and ``total`` of all rows, or of those whose digest begins so."""
         condition, values = self._beginning(prefix)
@@ -119,7 +120,7 @@ class Table:
         return _statement(
             f"SELECT LEFT({row}, {len(prefix) + letters}) AS bucket, COUNT(*) AS number,"
             f" CAST(SUM(CAST(CONV(RIGHT({row}, 16), 16, 10) AS DECIMAL(20))) AS CHAR) AS total"
-            f" {self._from}{condition} GROUP BY bucket",
+            f" {self._from}{condition} GROUP BY 1",
             values,
         )
 
@@ -128,7 +129,7 @@ class Table:
         condition, values = self._beginning(prefix)
         row = canonical.digest(self.columns)
         return _statement(
-            f"SELECT {row} AS identity, COUNT(*) AS content {self._from}{condition} GROUP BY identity LIMIT {most + 1}",
+            f"SELECT {row} AS identity, COUNT(*) AS content {self._from}{condition} GROUP BY 1 LIMIT {most + 1}",
             values,
         )
 

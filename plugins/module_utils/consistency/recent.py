@@ -12,13 +12,16 @@ import tempfile
 from typing import Callable, Optional, Sequence
 
 from ..binlog.files import BinlogFile, read_index
+from ..binlog.key_rows import KeyValue
 from ..binlog.statement_objects import Named
 from ..errors import HaError
 from ..gtid import EMPTY, GtidSet
 from ..server.session import Session
 from . import touched
 from .activity import activity
+from .layout import ColumnFacts
 from .memory import Remembered
+from .questions import Key
 from .touched import Touched
 from .window import Activity, Policy
 
@@ -95,15 +98,31 @@ class Recent:
             known = self.remembered.read
             # Read before the index, so that the files hold all of it. What they hold beyond it is for the next run.
             executed = self._to_remember = self._executed()
-            paths = read_index(self.wish.binlog_index)
-            files = since(paths, known) if known else younger(paths, self._now - self.wish.binlog_within)
             self._touched = touched.scan(
-                files,
+                self._newest(),
                 executed - known if known else None,
                 directory=self.wish.directory or tempfile.gettempdir(),
                 always_whole=self._cascades(),
             )
         return self._touched
+
+    def last_writers(self, named: Named, columns: Sequence[ColumnFacts], keys: Sequence[Key]) -> list[str]:
+        """The transaction that last wrote each of these rows, in the files that this run looks at; empty where they do
+        not tell, or where nobody said where they are.
+
+        :raises HaError: what reading the files raises.
+        """
+        if not keys or not self.wish.binlog_index:
+            return [""] * len(keys)
+        logged = [_as_logged(columns, key) for key in keys]
+        found = touched.last_writer(self._newest(), named.schema, named.table, logged)
+        return [found.get(key, "") for key in logged]
+
+    def _newest(self) -> list[str]:
+        """The files to look at, oldest first."""
+        known = self.remembered.read
+        paths = read_index(self.wish.binlog_index)
+        return since(paths, known) if known else younger(paths, self._now - self.wish.binlog_within)
 
     def differs(self) -> None:
         """A touched row is not known to be the same: the next run has to look at these transactions again."""
@@ -135,6 +154,19 @@ class Recent:
             Named(str(row["schema"]), str(row["table"]))
             for row in self._primary.query(_CASCADES, within=self._statement)
         ]
+
+
+_CODECS = {"utf8mb4": "utf-8", "utf8mb3": "utf-8", "utf8": "utf-8", "ascii": "ascii", "latin1": "cp1252"}
+
+
+def _as_logged(columns: Sequence[ColumnFacts], key: Key) -> KeyValue:
+    """A key as it is read from a server, in the form that it has in the log: texts are text."""
+    return tuple(
+        value.decode(_CODECS[column.charset], "backslashreplace")
+        if isinstance(value, bytes) and column.charset in _CODECS
+        else value
+        for column, value in zip(columns, key)
+    )
 
 
 def younger(paths: Sequence[str], moment: float) -> list[str]:

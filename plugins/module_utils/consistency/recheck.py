@@ -83,6 +83,7 @@ class Recheck:
         self._sleep = sleep
         self._pending: dict[Key, None] = {}
         self.differences: list[Difference] = []
+        self.keys: list[Key] = []
         self.difference_count = 0
         self.rows = 0
         self.restless = 0
@@ -223,6 +224,7 @@ class Recheck:
             {self._table.key_of(row): row for row in session.query(sql, values, within=self._limits.statement)}
             for session in (self._primary, self._replica)
         )
+        self.keys += keys
         for key in keys:
             self.differences.append(self._difference(key, different[key], there.get(key), here.get(key)))
 

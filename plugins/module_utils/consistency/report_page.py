@@ -398,7 +398,7 @@ def _assertions(report: Fields) -> str:
     return (
         f'<section><h2>Business assertions <span class="soft">{len(every)}</span></h2>'
         '<div class="wide"><table><thead><tr><th>Verdict</th><th>Assertion</th><th>On</th><th>Severity</th>'
-        "<th class=number>Rows, primary</th><th class=number>Rows there</th><th class=number>Took</th></tr></thead>"
+        "<th class=number>Rows, primary</th><th class=number>Rows there</th></tr></thead>"
         f"{rows}</table></div>{rest}</section>"
     )
 
@@ -412,8 +412,7 @@ def _assertion(entry: Fields, report: Fields) -> str:
         f'<tr><td><span class="word {_tone(verdict)}">{_sign(verdict)} {text(said)}</span></td>'
         f"<td class=key><b>{text(entry.get('name'))}</b>{why}</td><td>{text(entry.get('replica'))}</td>"
         f"<td>{text(entry.get('severity'))}</td><td class=number>{_number(entry.get('rows_primary'))}</td>"
-        f"<td class=number>{_number(entry.get('rows_replica'))}</td>"
-        f"<td class=number>{text(report_words.duration(entry.get('seconds')))}</td></tr>"
+        f"<td class=number>{_number(entry.get('rows_replica'))}</td></tr>"
     )
     rows = "".join(
         _evidence(mapping(each), report, str(entry.get("replica")))
@@ -421,7 +420,7 @@ def _assertion(entry: Fields, report: Fields) -> str:
     )
     count = len(sequence(entry.get("differences")))
     shown = (
-        f'<tr><td></td><td colspan="6"><details{" open" if count <= 10 else ""}><summary>{text(counted(count, "row"))}'
+        f'<tr><td></td><td colspan="5"><details{" open" if count <= 10 else ""}><summary>{text(counted(count, "row"))}'
         f'</summary><table class="images">{rows}</table></details></td></tr>'
         if rows
         else ""

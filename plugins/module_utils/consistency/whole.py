@@ -21,7 +21,7 @@ from .barrier import executed, wait_executed
 from .chunks import Counter, Size, counted
 from .findings import TableResult
 from .lookup import Bound, Range, Statement, Unfit
-from .questions import Rows, Table
+from .questions import Key, Rows, Table
 from .recheck import Lagging, Recheck
 
 PAUSED = "it goes on in the next part of this run"
@@ -105,6 +105,7 @@ class WholeTable:
         self._before_range = before_range
         self._reached = reached
         self._clock = clock
+        self.keys: dict[str, list[Key]] = {}
         self._rows = rows
         self._covered = 0.0
         self._replicas = {
@@ -116,7 +117,10 @@ class WholeTable:
         }
 
     def run(self) -> dict[str, TableResult]:
-        """By replica. Never raises for what one server does: that is its verdict."""
+        """By replica. Never raises for what one server does: that is its verdict.
+
+        Afterwards ``keys`` are those of the differences that are listed, by replica.
+        """
         started = self._clock()
         stopped = ""
         try:
@@ -299,6 +303,7 @@ class WholeTable:
 
     def _result(self, name: str, replica: Compared, stopped: str, seconds: float) -> TableResult:
         again = replica.recheck
+        self.keys[name] = list(again.keys)
         if again.difference_count:
             said = self._said(
                 name,

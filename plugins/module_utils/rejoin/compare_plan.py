@@ -70,7 +70,7 @@ def rows_query(schema: str, table: str, layout: Layout, wanted: Sequence[Lookup]
         return _select(shown, schema, table, condition, values)
     condition, values = predicate(layout, wanted, "<=>")
     shown = f"{digest(layout.columns)} AS identity, COUNT(*) AS content"
-    return _select(shown, schema, table, f"{condition} GROUP BY identity", values)
+    return _select(shown, schema, table, f"{condition} GROUP BY 1", values)
 
 
 def details_query(schema: str, table: str, layout: Layout, wanted: Sequence[Lookup], *, reveal: bool) -> Statement:

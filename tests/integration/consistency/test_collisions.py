@@ -20,6 +20,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.layo
     layout_difference,
     layout_of,
 )
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.lookup import Range
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.questions import Named, Table
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import Login, Session, StatementFailed
 from ansible_collections.lossless.mysql_ha.tests.integration.consistency.collisions import LAYOUTS, PAIRS, Pair
@@ -241,3 +242,17 @@ def test_a_server_builds_the_text_as_the_model_does(session: Session, with_bytes
             assert (found is None) == (said is None)
             if column.name not in large or column.data_type in ("bigint", "double"):
                 assert found == said
+
+
+def test_a_range_of_a_composite_key_reads_no_other_rows(session: Session) -> None:
+    make(session, "one", "a INT NOT NULL, b VARCHAR(9) NOT NULL, c INT NOT NULL, PRIMARY KEY (a, b, c)")
+    rows = ", ".join(f"(1, 'b{number % 2}', {number})" for number in range(2000))
+    session.execute(f"INSERT INTO one VALUES {rows}", within=WITHIN)
+    table = Table(Named(SCHEMA, "one"), layout(session, "one"))
+    bounds = [
+        table.key_of(session.one(*table.boundary(Range(None, None), number), within=WITHIN)) for number in (900, 950)
+    ]
+    session.execute("FLUSH STATUS", within=WITHIN)
+    assert session.one(*table.aggregate(Range(bounds[0], bounds[1])), within=WITHIN)["number"] == 50
+    read = session.query("SHOW SESSION STATUS LIKE 'Handler_read%'", within=WITHIN)
+    assert sum(int(row["Value"]) for row in read) < 100

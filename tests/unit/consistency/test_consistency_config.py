@@ -64,7 +64,8 @@ def test_everything_can_be_given() -> None:
         keep=7,
     )
     assert found.modes == findings.MODES and found.assertions == (assertion,)
-    assert (found.primary, found.replicas, found.time_column, found.reveal) == ("db1", ("db3",), "changed_at", True)
+    assert (found.primary, found.replicas, found.reveal) == ("db1", ("db3",), True)
+    assert found.recent.time_column == "changed_at"
     assert (found.include, found.exclude) == (("bank.*", "shop"), ("bank.tmp_*",))
     assert found.limits == Limits(lock=0, within=600, listed=0, latency=0.5)
     assert found.admin is not None and (found.admin.user, found.admin.ca) == ("lossless_admin", found.login.ca)

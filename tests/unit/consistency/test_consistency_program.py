@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class Run:
         self.config.chmod(0o600)
 
     def __call__(self, answer: Mapping[str, Any] | HaError, *arguments: str) -> int:
-        def comparing(_settings: config.Config, now: float) -> Mapping[str, Any]:
+        def comparing(_settings: config.Config, now: float, _saying: Callable[[str], None]) -> Mapping[str, Any]:
             assert now == reports.NOW
             if isinstance(answer, HaError):
                 raise answer
@@ -135,7 +135,7 @@ def test_check_only_looks_at_the_file(run: Run) -> None:
 
 
 def test_a_mistake_in_the_program_is_no_pass_either(run: Run) -> None:
-    def broken(_settings: config.Config, _now: float) -> Mapping[str, Any]:
+    def broken(_settings: config.Config, _now: float, _saying: Callable[[str], None]) -> Mapping[str, Any]:
         raise KeyError("x")
 
     with pytest.raises(KeyError):
@@ -145,14 +145,16 @@ def test_a_mistake_in_the_program_is_no_pass_either(run: Run) -> None:
 def test_the_request_is_what_the_file_says(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Request] = []
 
-    def compared(request: Request) -> dict[str, Any]:
+    def compared(request: Request, say: Callable[[str], None]) -> dict[str, Any]:
         seen.append(request)
+        say("1 of 2: a.b")
         return reports.passing()
 
     monkeypatch.setattr(program.run, "run", compared)
     run.write(limits={"within": 60}, replicas=["db3"], exclude=["tmp"], admin_password="x", report_directory="/r")
     loaded = config.load(str(run.config))
-    assert program.compare(loaded, 5.0)["verdict"] == "pass"
+    lines: list[str] = []
+    assert program.compare(loaded, 5.0, lines.append)["verdict"] == "pass" and lines == ["1 of 2: a.b"]
     (request,) = seen
     assert (request.cluster, request.modes, request.now) == ("ledger", ("whole",), 5.0)
     assert (request.replicas, request.exclude, request.limits.within) == (("db3",), ("tmp",), 60)
@@ -166,3 +168,12 @@ def test_the_request_is_what_the_file_says(run: Run, monkeypatch: pytest.MonkeyP
 def test_the_journal_reads_the_weight_of_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     program.say(program.ERROR, "different: a.b on db2")
     assert capsys.readouterr() == ("", "<3>different: a.b on db2\n")
+
+
+def test_progress_is_told_once_in_a_while() -> None:
+    lines: list[str] = []
+    times = iter([0.0, 1.0, 59.0, 61.0, 62.0, 125.0])
+    progress = program.Progress(lambda _priority, line: lines.append(line), lambda: next(times))
+    for number in range(5):
+        progress(str(number))
+    assert lines == ["2", "4"]

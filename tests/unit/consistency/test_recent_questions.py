@@ -35,10 +35,8 @@ def test_each_question_is_of_the_window_and_by_its_index() -> None:
 def test_a_range_is_of_the_date_and_then_of_the_key() -> None:
     bound = ("2026-11-28 02:03:25", 1, 2)
     sql, values = recent("branch", "id").boundary(Range(bound, None), 10)
-    assert (
-        f"{WITHIN} `changed` >= %s AND (`changed` > %s OR (`branch` >= %s AND (`branch` > %s OR (`id` > %s))))" in sql
-    )
-    assert sql.endswith("ORDER BY `changed`, `branch`, `id` LIMIT 1 OFFSET 9")
+    assert f"{WITHIN} (`changed` > %s OR (`changed` = %s AND (`branch` > %s OR (`branch` = %s AND `id` > %s))))" in sql
+    assert sql.endswith("ORDER BY `100%%`.`changed`, `100%%`.`branch`, `100%%`.`id` LIMIT 1 OFFSET 9")
     assert values == (100, 200, bound[0], bound[0], 1, 1, 2)
 
 

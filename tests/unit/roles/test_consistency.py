@@ -14,6 +14,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import config
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.run import Limits
+from ansible_collections.lossless.mysql_ha.plugins.modules import mysql_consistency
 
 ROLE = Path(__file__).resolve().parents[3] / "roles" / "consistency"
 MEMBERS = [
@@ -98,6 +99,8 @@ def test_every_key_of_the_file_is_written_or_left_to_its_default_on_purpose() ->
     """A key that the program learns is looked at here before it is forgotten in the role."""
     left = {"password_file", "primary", "replicas", "assertions"}
     left |= {"admin_user", "admin_password", "admin_password_file"}
+    # A run says these itself, if it looks at recent rows.
+    left |= {"time_zone", "look_back", "first_window", "binlog_index"}
     assert set(json.loads(rendered("consistency.json.j2"))) == {*config._REQUIRED, *config._OPTIONAL} - left
 
 
@@ -176,3 +179,22 @@ def test_what_is_no_longer_in_the_list_is_stopped_and_its_configuration_removed(
         "/etc/systemd/system/lossless-mysql-ha-consistency@old.timer",
         "/etc/lossless-mysql-ha/consistency/old.json",
     ]
+
+
+def test_the_playbook_gives_the_module_what_it_takes_and_every_limit() -> None:
+    play = yaml.safe_load((ROLE.parents[1] / "playbooks/consistency.yml").read_text())[0]
+    (task,) = (t for t in play["tasks"][0]["block"] if "lossless.mysql_ha.mysql_consistency" in t)
+    given = task["lossless.mysql_ha.mysql_consistency"]
+    assert set(given) <= set(mysql_consistency.SPEC)
+    limits = {name for name, value in given.items() if "comparison_limits" in str(value)}
+    assert limits == set(config.LIMITS) <= set(mysql_consistency.SPEC)
+    for name in limits:
+        assert given[name] == f"{{{{ comparison_limits.{name} | default(omit) }}}}"
+    # The play tells and brings the report before it fails.
+    assert given["fail_on_difference"] is False
+    assert "ansible.builtin.assert" in play["tasks"][0]["block"][-1]
+
+
+def test_limits_have_the_same_defaults_in_the_module_and_in_the_file() -> None:
+    for name, field in config.LIMITS.items():
+        assert mysql_consistency.SPEC[name]["default"] == getattr(Limits(), field), name
