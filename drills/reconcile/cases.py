@@ -34,7 +34,7 @@ from drills.reconcile import judge, plants
 from drills.reconcile.plants import Plant
 from drills.reconcile.stage import Stage
 from drills.reconcile.tables import ACCOUNT, HOT, RESTLESS, SCHEMA, TABLES
-from drills.reconcile.writers import CLIENTS, HAMMERS, Client, Writers, writing
+from drills.reconcile.writers import CLIENTS, HAMMERS, STORM, Client, Writers, writing
 
 ROUNDS = 20
 LOCK = 2.0
@@ -379,7 +379,7 @@ CASES: Mapping[str, Case] = {
         plants.TOUCHED,
         modes=(RECENT_BINLOG, WHOLE),
     ),
-    "delayed": Case("a replica applies late, and everybody writes: no false difference", _delayed),
+    "delayed": Case("a replica applies late in a storm of writes: no false difference", _delayed, more=STORM),
     "applier_stopped": Case("a replica receives and does not apply: it lags, the other one passes", _applier_stopped),
     "errant": Case(
         "a replica has a transaction of its own: said of the server and of its row; cloned afterwards",
@@ -395,7 +395,7 @@ CASES: Mapping[str, Case] = {
         "a column, a type, a collation, a key, a table are not the same on a replica: told with a code, others go on",
         _schema,
     ),
-    "clean": Case("nothing is planted, and everybody writes: nothing is reported, many times", _clean),
+    "clean": Case("nothing is planted, in a storm of writes: nothing is reported, many times", _clean, more=STORM),
 }
 
 

@@ -149,6 +149,13 @@ HAMMERS: Mapping[str, Client] = {f"hammer {number}": Client(_hot(number), 0.0) f
 """Rows that are updated as fast as a client can: sooner or later one has to be looked at under a lock."""
 
 
+STORM: Mapping[str, Client] = {
+    name: Client(work, 0.02)
+    for name, work in (("storm of accounts", _accounts), ("storm of wide rows", _wide), ("storm of pairs", _pairs))
+}
+"""Many more rows in flight than the usual clients make."""
+
+
 @dataclass
 class Told:
     """Of one client, since the last ``mark``: turns, and the longest in seconds."""

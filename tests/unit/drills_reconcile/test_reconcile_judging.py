@@ -234,6 +234,9 @@ def test_modes_exist() -> None:
 
 
 # --- the application -------------------------------------------------------------------------------------------------
+CLIENTS = {**writers.CLIENTS, **writers.HAMMERS, **writers.STORM}
+
+
 class Cursor:
     """Notes what is written, and with which values."""
 
@@ -244,11 +247,11 @@ class Cursor:
         self.said.append((sql % tuple(repr(value) for value in values) if values else sql, values))
 
 
-@pytest.mark.parametrize("name", [*writers.CLIENTS, *writers.HAMMERS])
+@pytest.mark.parametrize("name", list(CLIENTS))
 def test_writers_leave_alone_what_rests(name: str) -> None:
     cursor, row = Cursor(), writers.Row(7)
     for _turn in range(300):
-        {**writers.CLIENTS, **writers.HAMMERS}[name].work(cursor, row)
+        CLIENTS[name].work(cursor, row)
         row.turn += 1
     numbers = [row.existing() for _number in range(500)] + [row.new, row.old]
     assert not [number for number in numbers if number % tables.RESTS in (0, tables.LONG)]
