@@ -142,7 +142,7 @@ MUTANTS: Mapping[str, Mutant] = {
         "FLOAT and DOUBLE as the text that is shown", "collisions", frozenset({"found"}), _reals_as_text
     ),
     "xor_alone": Mutant(
-        "rows without a key by an exclusive or alone", "twins", frozenset({"found", "verdicts"}), _xor_alone
+        "rows without a key by an exclusive or alone", "twins", frozenset({"found", "verdicts", "verdict"}), _xor_alone
     ),
     "standstill_unseen": Mutant(
         "an applier that stands still is not seen",
