@@ -286,7 +286,7 @@ def _hot(stage: Stage, case: Case, _options: Options, round_: Round) -> None:
     round_.checks += [judge.verdicts(report, WHOLE, (HOT.name,), {}) for report in round_.reports[1:]]
     round_.checks += [
         judge.locked(stage.locks),
-        judge.waited(longest, LOCK, MARGIN, sum(told.turns for told in during.values())),
+        judge.waited(longest, LOCK, MARGIN, sum(told.turns for told in during.values()), during["hot"].turns / seconds),
     ]
     round_.facts["hot"] = {
         "updates_a_second": {name: round(told.turns / seconds, 1) for name, told in during.items()},
@@ -310,7 +310,8 @@ def _schema(stage: Stage, case: Case, _options: Options, round_: Round) -> None:
                 stage.behind_its_back(shape.undo)
     tables = {shape.table for shape in plants.SHAPED}
     allowed = {**_restless(report), **{(table, stage.replica): (SCHEMA_DIFFERS,) for table in tables}}
-    # What only one replica has is on no other one, and not on the primary: there is nothing to compare there.
+    seen = {each["table"] for each in report["tables"] if each["verdict"] == SCHEMA_DIFFERS}
+    round_.facts |= {"planted": len(tables), "found": len(tables & seen)}
     round_.checks += [
         judge.schema(report, WHOLE, stage.replica, plants.SHAPED),
         judge.nothing_else(report, WHOLE, stage.replica, (), schemas=tables),

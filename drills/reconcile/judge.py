@@ -195,10 +195,15 @@ def locked(held: Sequence[float]) -> Check:
     return check("locked", [], f"{len(held)} times, {longest * 1000:.0f} ms at most", seen=bool(held))
 
 
-def waited(longest: float, lock: float, margin: float, turns: int) -> Check:
-    """Seconds that one statement of a writer took at most, in that many."""
+def waited(longest: float, lock: float, margin: float, turns: int, a_second: float) -> Check:
+    """Seconds that one statement of a writer took at most, in that many; how many a second of the row that has a pace."""
     wrong = [f"{longest:.2f} s, and {lock:g} s and {margin:g} s are allowed"] if longest > lock + margin else []
-    return check("waited", wrong, f"{longest * 1000:.0f} ms at most in {turns} updates", seen=turns > 0)
+    return check(
+        "waited",
+        wrong,
+        f"{longest * 1000:.0f} ms at most in {turns} updates, {a_second:.0f} a second of one row",
+        seen=turns > 0,
+    )
 
 
 def wrote(turns: Mapping[str, int], errors: Sequence[str], everybody: Collection[str]) -> Check:

@@ -36,7 +36,9 @@ def _round(one: Mapping[str, Any]) -> str:
     style, sign, _word = page.MARKS[frame.good(one)]
     names = ("planted", "found", "comparisons", "compared_in", "rows", "rechecked", "writes")
     cells = "".join(f'<td class="number">{number(facts.get(name))}</td>' for name in names)
-    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(facts.get("verdicts", {}).items()))
+    verdicts = ", ".join(
+        f"{count} {verdict.replace('_', ' ')}" for verdict, count in sorted(facts.get("verdicts", {}).items())
+    )
     return (
         f'<tr class="{"" if frame.good(one) else "bad"}"><td class="mark {style}"><i>{sign}</i></td>'
         f"<td><b>{text(one['case'].replace('_', ' '))}</b><span class=about>{text(one['said'])}</span></td>"

@@ -109,7 +109,7 @@ GOOD: list[Check] = [
     judge.patient([NONE]),
     judge.impatient([NONE, LATE], A),
     judge.locked([0.1]),
-    judge.waited(2.9, 2.0, 1.0, 100),
+    judge.waited(2.9, 2.0, 1.0, 100, 98.0),
     judge.wrote({"a": 3}, (), ("a",)),
     judge.restored(NONE),
 ]
@@ -146,7 +146,7 @@ BROKEN: list[tuple[str, Check]] = [
     ("it lags all the same", judge.patient([LATE])),
     ("it does not lag", judge.impatient([NONE], A)),
     ("the other one lags", judge.impatient([LATE], B)),
-    ("too long", judge.waited(3.1, 2.0, 1.0, 100)),
+    ("too long", judge.waited(3.1, 2.0, 1.0, 100, 98.0)),
     ("an error of a writer", judge.wrote({"a": 3}, ("b: gone",), ("a",))),
     ("nobody wrote", judge.wrote({}, (), ("a",))),
     ("still different", judge.restored(FULL)),
@@ -162,7 +162,7 @@ NOTHING_SEEN = [
     judge.patient([]),
     judge.impatient([], A),
     judge.locked([]),
-    judge.waited(0.0, 2.0, 1.0, 0),
+    judge.waited(0.0, 2.0, 1.0, 0, 0.0),
     judge.wrote({}, (), ()),
     judge.restored(changed(NONE, counts={**NONE["counts"], "rows": 0})),
 ]
