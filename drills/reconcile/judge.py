@@ -196,7 +196,10 @@ def locked(held: Sequence[float]) -> Check:
 
 
 def waited(longest: float, lock: float, margin: float, turns: int, a_second: float) -> Check:
-    """Seconds that one statement of a writer took at most, in that many; how many a second of the row that has a pace."""
+    """Seconds that one statement of a writer took at most, in that many.
+
+    :param a_second: updates of the row that has a pace.
+    """
     wrong = [f"{longest:.2f} s, and {lock:g} s and {margin:g} s are allowed"] if longest > lock + margin else []
     return check(
         "waited",

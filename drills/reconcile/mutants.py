@@ -177,7 +177,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "layouts_unseen": Mutant(
         "definitions are not compared",
         "schema",
-        frozenset({"schema", "verdicts", "nothing_else"}),
+        frozenset({"schema", "verdicts", "verdict"}),
         lambda: [(one_table, "layout_difference", lambda *_layouts: ("", ()))],
     ),
 }
