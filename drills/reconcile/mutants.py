@@ -125,7 +125,12 @@ def _deletes_unseen() -> list[Patch]:
 _FALSE = frozenset({"nothing_else", "verdicts", "steady"})
 MUTANTS: Mapping[str, Mutant] = {
     "confirmed_at_once": Mutant("a difference counts when it was seen once", "clean", _FALSE, _at_once),
-    "no_barrier": Mutant("the replica is read without waiting for it", "delayed", _FALSE, _no_barrier),
+    "no_barrier": Mutant(
+        "the replica is read without waiting for it",
+        "delayed",
+        frozenset({"steady", "patient", "impatient"}),
+        _no_barrier,
+    ),
     "one_way": Mutant(
         "rows that only the replica has are not looked for", "planted", frozenset({"found", "verdicts"}), _one_way
     ),
