@@ -198,7 +198,10 @@ extends_documentation_fragment:
   - lossless.mysql_ha.members
 notes:
   - "Grants: those of the account C(lossless_reconcile); see M(lossless.mysql_ha.mysql_account)."
-  - Reads only; the same in check mode.
+  - Reads only; the same in check mode. A snapshot stops and starts the applier of the replica that is compared.
+  - >-
+    While a snapshot is compared, a statement that changes the definition of a table waits for its end on the primary,
+    and whoever uses that table afterwards waits behind it.
 seealso:
   - module: lossless.mysql_ha.mysql_topology_info
   - module: lossless.mysql_ha.mysql_clone
@@ -234,7 +237,7 @@ RETURN = r"""
 verdict:
   description: >-
     The worst of all verdicts. V(pass), V(skipped), V(lagging), V(unstable), V(error), V(schema_differs), V(different).
-  returned: always
+  returned: success
   type: str
   sample: pass
 summary:
@@ -252,12 +255,12 @@ files:
   sample: {"json": "/srv/reports/ledger-consistency.json", "page": "/srv/reports/ledger-consistency.html"}
 primary:
   description: The member that was compared with.
-  returned: always
+  returned: success
   type: str
   sample: db1
 replicas:
   description: The members that were compared.
-  returned: always
+  returned: success
   type: list
   elements: str
   sample: [db2, db3]
@@ -265,7 +268,7 @@ servers:
   description: >-
     What was found of a whole replica, each with C(replica), C(verdict), C(code), C(why), C(next_step): transactions of
     its own, filters, an applier that stands still, no answer.
-  returned: always
+  returned: success
   type: list
   elements: dict
   sample: []
@@ -274,26 +277,26 @@ tables:
     One for each table, replica and mode: C(schema), C(table), C(replica), C(mode), C(verdict), C(code), C(why),
     C(next_step), C(rows) compared, C(rechecked), C(difference_count), C(differences) (the first of them, each with
     C(key), C(kind), C(columns), and the rows on both sides when O(reveal)), C(covered) from 0 to 1, C(seconds).
-  returned: always
+  returned: success
   type: list
   elements: dict
 assertions:
   description: >-
     One for each assertion and server, with C(name), C(replica), C(side), C(verdict), C(severity), C(why), the number of
     rows, and the first C(differences).
-  returned: always
+  returned: success
   type: list
   elements: dict
   sample: []
 repair:
   description: What a person may do, C(table), C(replica), C(way), C(rows), C(sql) to read, C(why). Nothing is run.
-  returned: always
+  returned: success
   type: list
   elements: dict
   sample: []
 counts:
   description: C(tables), C(rows), C(rechecked), C(differences), and C(by_verdict).
-  returned: always
+  returned: success
   type: dict
 progress:
   description: When it has paused, C(line) says how far it is.
@@ -306,14 +309,19 @@ under_way:
   type: dict
 finished:
   description: Whether everything was compared; otherwise running again goes on, if there is a state directory.
-  returned: always
+  returned: success
   type: bool
   sample: true
 seconds:
   description: How long it took.
-  returned: always
+  returned: success
   type: float
   sample: 12.4
+evidence:
+  description: >-
+    On failure, what it rests on. Where something was compared, C(report) holds all that is returned otherwise.
+  returned: failure
+  type: dict
 code:
   description: On failure, a stable identifier.
   returned: failure

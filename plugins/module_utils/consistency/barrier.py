@@ -28,7 +28,7 @@ def reading(session: Session, *, statement: float, settings: Optional[Mapping[st
 
     :param statement: seconds after which the server ends a statement that reads.
     """
-    wanted = {**_SETTINGS, "max_execution_time": int(statement * 1000 * _KILLED_BEFORE), **(settings or {})}
+    wanted = _wanted(statement, settings)
     shown = ", ".join(f"@@SESSION.{name} AS {name}" for name in wanted)
     before = session.one(f"SELECT {shown}", within=statement)
     _set(session, wanted, statement)
@@ -37,6 +37,15 @@ def reading(session: Session, *, statement: float, settings: Optional[Mapping[st
     finally:
         if session.usable:
             _set(session, {name: before[name] for name in wanted}, statement)
+
+
+def prepare(session: Session, *, statement: float, settings: Optional[Mapping[str, Any]] = None) -> None:
+    """As ``reading``, for a session that is closed afterwards: nothing is put back."""
+    _set(session, _wanted(statement, settings), statement)
+
+
+def _wanted(statement: float, settings: Optional[Mapping[str, Any]]) -> Mapping[str, Any]:
+    return {**_SETTINGS, "max_execution_time": int(statement * 1000 * _KILLED_BEFORE), **(settings or {})}
 
 
 def _set(session: Session, settings: Mapping[str, Any], within: float) -> None:

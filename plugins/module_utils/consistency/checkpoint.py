@@ -16,39 +16,62 @@ from typing import Any, Mapping, Optional
 from .. import durable_file
 from ..errors import HaError
 
-FORMAT = 1
+FORMAT = 2
 OLDEST = 24 * 3600.0
 """Seconds after which an unfinished run is begun anew."""
 
 
 @dataclasses.dataclass
-class State:
-    """:param question: what was asked, as a digest. ``done``: results by ``mode schema.table replica``.
+class Place:
+    """How far a table was compared: up to the key ``after`` it was the same on all of ``replicas``.
 
-    :param table: the table that was being compared as a whole, and ``after``: up to which key it was the same on every
-        replica.
-    :param rows: of that table so far. ``line``: how far the run is, for a person. ``repair``: plans for what differs.
+    :param table: see ``name_of``. ``layout``: what the table was like, as a digest: another key has another order.
+    :param rows: that were compared until there.
+    """
+
+    table: str
+    layout: str
+    replicas: list[str]
+    after: list[Any]
+    rows: int
+
+
+@dataclasses.dataclass
+class State:
+    """:param question: what was asked, as a digest. ``done``: results, by ``name_of`` mode, schema, table and replica.
+
+    :param place: within the table that was being compared.
+    :param repair: the plans that belong to the results. ``line``: how far the run is, for a person.
     """
 
     question: str
     started_at: float
     done: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
-    table: str = ""
-    after: Optional[list[Any]] = None
-    rows: int = 0
-    line: str = ""
+    place: Optional[Place] = None
     repair: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    line: str = ""
 
     def as_kept(self) -> dict[str, Any]:
+        """As JSON knows it."""
         return {"format": FORMAT, **dataclasses.asdict(self)}
 
 
 def state_from(kept: Mapping[str, Any]) -> Optional[State]:
     """A state of ``as_kept``, read again; None: it is of another version."""
-    try:
-        return State(**{name: kept[name] for name in kept if name != "format"}) if kept["format"] == FORMAT else None
-    except (KeyError, TypeError):
+    fields = {name: value for name, value in kept.items() if name not in ("format", "place")}
+    place = kept.get("place")
+    if kept.get("format") != FORMAT:
         return None
+    try:
+        state = State(**fields, place=Place(**place) if place else None)
+        return dataclasses.replace(state, started_at=float(state.started_at))
+    except (TypeError, ValueError):
+        return None
+
+
+def name_of(*parts: str) -> str:
+    """One name of several, which no others give: a schema's name may hold a dot."""
+    return json.dumps(parts)
 
 
 def question(**asked: Any) -> str:
@@ -68,12 +91,11 @@ class Checkpoint:
         self._path = os.path.join(directory, f"{cluster}.run.json") if directory else ""
 
     def load(self, asked: str, now: float) -> Optional[State]:
-        """What an earlier run of the same question left; None: begin anew."""
-        # There is none, or it is of another version: everything is compared again, which is never wrong.
+        """What an earlier run, or part of one, of the same question left; None: begin anew."""
+        # There may be none, or one of another version: everything is compared again, which is never wrong.
         state = state_from(self._handed or self._read())
-        if state is None or state.question != asked or not 0 <= now - state.started_at <= OLDEST:
-            return None
-        return state
+        fresh = state is not None and 0 <= now - state.started_at <= OLDEST
+        return state if state is not None and fresh and state.question == asked else None
 
     def _read(self) -> Mapping[str, Any]:
         try:

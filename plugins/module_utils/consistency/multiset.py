@@ -12,27 +12,33 @@ import dataclasses
 import time
 from typing import Callable, Mapping, Optional
 
-from ..errors import HaError
 from ..server.session import Row, Session, StatementFailed
 from . import findings, recheck
 from .barrier import executed, wait_executed
 from .findings import COUNT, Difference, TableResult
 from .lookup import Statement
 from .questions import Table
-from .recheck import PAUSES, Lagging
-from .settle import CONFIRMED_BY, Settling
+from .recheck import CONFIRMED_BY, PAUSES, Lagging
+from .settle import Settling
 
 _MOST_DIGESTS = 20_000
 """Different rows of a bucket that are listed."""
 _LETTERS = 2
 
 
+class _TooMany(Exception):
+    """There is no room for so many rows."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """``rows``: of a table at most, as the server estimates them."""
+    """``rows``: of a table at most, as the server estimates them. ``differences``: after so many it is not read to its
+    end. ``until``: the clock's time at which the run ends."""
 
     rechecking: recheck.Limits = recheck.Limits()
     rows: int = 1_000_000
+    differences: int = 10_000
+    until: float = float("inf")
 
 
 class Multiset:
@@ -90,29 +96,45 @@ class Multiset:
     def _differs(self) -> TableResult:
         found: list[Difference] = []
         number = restless = 0
+        stopped = ""
+        capped = False
         buckets: Settling[str] = Settling()
         self._rounds(buckets, "bucket", self._table.buckets("", _LETTERS))
         for bucket in sorted(buckets.open or ()):
-            rows: Settling[str] = Settling()
-            self._rounds(rows, "identity", self._table.digests(bucket, _MOST_DIGESTS))
+            stopped = self._enough(number)
+            if stopped:
+                break
+            rows: Settling[str] = Settling(CONFIRMED_BY)
+            try:
+                self._rounds(rows, "identity", self._table.digests(bucket, _MOST_DIGESTS))
+            except _TooMany as error:
+                stopped, capped = str(error), True
+                break
             restless += len(rows.restless)
             number += len(rows.different)
             for identity, each in sorted(rows.different.items()):
                 if len(found) < self._limits.rechecking.listed:
                     found.append(self._difference(identity, each.there, each.here))
-        if not number:
+        if not number and not stopped:
             return self._restless()
+        # Where it was stopped before a row was found, the sums of all rows have differed all the same, at rest.
+        counted = f"{number} different rows are not there equally often" if number else "its rows are not the same"
         return dataclasses.replace(
             self._said(
                 findings.DIFFERENT,
-                "rows_differ",
-                f"{number} different rows are not there equally often"
-                + (f"; {restless} kept changing" if restless else ""),
+                "too_many_rows" if capped else "rows_differ",
+                counted + (f"; {restless} kept changing" if restless else "") + (f"; {stopped}" if stopped else ""),
                 "See the differences; clone the replica, and give the table a primary key.",
             ),
-            difference_count=number,
+            difference_count=max(number, 1),
             differences=tuple(found),
+            covered=0.0 if stopped else 1.0,
         )
+
+    def _enough(self, number: int) -> str:
+        if number >= self._limits.differences:
+            return "so much differs that it was not read to its end"
+        return "the time for this run is over" if self._clock() >= self._limits.until else ""
 
     def _difference(self, identity: str, there: Optional[str], here: Optional[str]) -> Difference:
         times = {"rows": there or "0"}, {"rows": here or "0"}
@@ -153,8 +175,8 @@ class Multiset:
         rows = session.query(*question, within=self._limits.rechecking.statement)
         if identity == "all":
             self._rows = int(rows[0]["number"])
-        elif len(rows) > _MOST_DIGESTS:
-            raise _too_many(session, self._table)
+        elif identity == "identity" and len(rows) > _MOST_DIGESTS:
+            raise _TooMany(f"more than {_MOST_DIGESTS} different rows in one of 256 parts")
         return {str(row.get(identity, "")): _content(row) for row in rows}
 
     def _said(self, verdict: str, code: str = "", why: str = "", next_step: str = "") -> TableResult:
@@ -166,12 +188,3 @@ def _content(row: Row) -> str:
     if "content" in row:
         return str(row["content"])
     return f"{row['number']} rows, {row.get('digest', '')} {row['total']}"
-
-
-def _too_many(session: Session, table: Table) -> HaError:
-    return StatementFailed(
-        "too_many_rows",
-        f"{table}: more than {_MOST_DIGESTS} different rows in one of 256 parts",
-        evidence={"member": session.name},
-        next_step=f"Give {table} a primary key.",
-    )

@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 from ..binlog.statement_objects import Named
 from ..errors import HaError
-from ..server.session import Session
+from ..server.session import Session, StatementFailed
 from . import findings, multiset, recheck, repair, time_column, whole, window
 from .barrier import executed, wait_executed
-from .checkpoint import State
+from .checkpoint import Place, State, name_of
 from .chunks import ordered
 from .findings import TableResult
 from .layout import Layout, layout_difference
+from .lookup import Unfit
 from .questions import Table
 from .recent import Recent
 from .recent_binlog import RecentByBinlog
@@ -64,31 +66,55 @@ class OneTable:
         self.repair: list[dict[str, Any]] = []
 
     def compare(self, sessions: Mapping[str, Session]) -> dict[str, TableResult]:
-        """By replica. What the primary or all of them do wrong is the verdict of each."""
-        named, mode = self._named, self._mode
+        """By replica. Never raises for what a server does: that is its verdict, or everybody's for the primary."""
+        named, mode, how = self._named, self._mode, self._how
+        if how.clock() >= how.until:
+            return {name: _unread(named, name, mode) for name in sessions}
         results: dict[str, TableResult] = {}
-        try:
-            layouts = {}
-            for name, session in sessions.items():
+        layouts: dict[str, Layout] = {}
+        for name, session in sessions.items():
+            try:
                 said, found = self._layout(session)
-                if said is not None:
-                    results[name] = said
-                elif found is not None:
-                    layouts[name] = found
-            if layouts:
-                table = Table(named, next(iter(layouts.values())))
-                same = {name: sessions[name] for name in layouts}
-                for name, result in self._in_mode(table, same).items():
-                    results[name] = dataclasses.replace(result, mode=mode)
-                for name in same:
-                    plan = repair.plan(results[name], table.layout)
-                    if plan is not None:
-                        self.repair.append(plan)
-        except HaError as error:
-            for name in sessions:
-                if name not in results:
-                    results[name] = _failed(named, name, mode, error)
+            except StatementFailed as error:
+                said, found = _failed(named, name, mode, error), None
+            if said is not None:
+                results[name] = said
+            elif found is not None:
+                layouts[name] = found
+        # Of more than one kind only when it was changed between two looks.
+        for kind in dict.fromkeys(layouts.values()):
+            table = Table(named, kind)
+            same = {name: sessions[name] for name in layouts if layouts[name] == kind}
+            for name, result in self._rows(table, same).items():
+                results[name] = dataclasses.replace(result, mode=mode)
+                plan = repair.plan(results[name], kind)
+                if plan is not None:
+                    self.repair.append(plan)
         return results
+
+    def _rows(self, table: Table, sessions: Mapping[str, Session]) -> dict[str, TableResult]:
+        """By replica, what was found of its rows, unless the table became another one meanwhile."""
+        try:
+            found = self._in_mode(table, sessions)
+        except HaError as error:
+            found = {name: _failed(self._named, name, self._mode, error) for name in sessions}
+        except Unfit as error:
+            unfit = HaError("rows_unreadable", str(error), next_step="Check the table (CHECK TABLE).")
+            found = {name: _failed(self._named, name, self._mode, unfit) for name in sessions}
+        return {name: self._still_so(table, sessions[name], result) for name, result in found.items()}
+
+    def _still_so(self, table: Table, here: Session, result: TableResult) -> TableResult:
+        """Rows that are the same by columns of before are not known to be the same now; and an error may only say that
+        the table is no more."""
+        if self._rechecking.exact or result.verdict not in (findings.PASS, findings.ERROR) or not here.usable:
+            return result
+        try:
+            if layout(self._there, self._named, within=self._rechecking.statement) == table.layout:
+                return result
+            said, _same = self._layout(here)
+        except StatementFailed as error:
+            return _failed(self._named, here.name, self._mode, error)
+        return said or _changed(self._named, here.name, self._mode)
 
     def _layout(self, here: Session) -> tuple[Optional[TableResult], Optional[Layout]]:
         """The table as both have it; else the verdict that they do not have the same."""
@@ -147,21 +173,20 @@ class OneTable:
         for name, session in sessions.items():
             # Each replica's window is its own: one that was late begins earlier.
             wanted = window.window(recent.remembered.window(named, name), recent.activity, recent.wish.policy)
-            found.update(
-                RecentByTime(
-                    table,
-                    column,
-                    wanted,
-                    self._there,
-                    {name: session},
-                    self._limits,
-                    time_zone=recent.wish.time_zone,
-                    reveal=how.reveal,
-                    before_range=how.before_range,
-                    clock=how.clock,
-                    sleep=how.sleep,
-                ).run()
+            comparing = RecentByTime(
+                table,
+                column,
+                wanted,
+                self._there,
+                {name: session},
+                self._limits,
+                time_zone=recent.wish.time_zone,
+                reveal=how.reveal,
+                before_range=how.before_range,
+                clock=how.clock,
+                sleep=how.sleep,
             )
+            found.update(self._told(table, comparing))
             finished = found[name].verdict == findings.PASS
             recent.remembered.keep_window(named, name, wanted.remember(finished=finished))
         return found
@@ -181,7 +206,7 @@ class OneTable:
                 for name, each in found.items()
             }
         else:
-            found = RecentByBinlog(
+            comparing = RecentByBinlog(
                 table,
                 its or (),
                 its.keys if its else 0,
@@ -192,7 +217,8 @@ class OneTable:
                 before_range=how.before_range,
                 clock=how.clock,
                 sleep=how.sleep,
-            ).run()
+            )
+            found = self._told(table, comparing)
         if any(each.verdict != findings.PASS for each in found.values()):
             how.recent.differs()
         return found
@@ -206,7 +232,7 @@ class OneTable:
         how = self._how
         if ordered(table.layout):
             return self._by_ranges(table, sessions)
-        bounds = multiset.Limits(self._rechecking, how.rows_without_key)
+        bounds = multiset.Limits(self._rechecking, how.rows_without_key, how.differences, how.until)
         found = {}
         for name, session in sessions.items():
             how.before_range()
@@ -218,47 +244,65 @@ class OneTable:
 
     def _by_ranges(self, table: Table, sessions: Mapping[str, Session]) -> dict[str, TableResult]:
         how, state = self._how, self._state
-        name = str(table)
         resumable = self._mode == findings.WHOLE
-        goes_on = resumable and state.table == name and state.after is not None
+        name = name_of(self._mode, *self._named)
+        kind = hashlib.sha256(repr(table.layout).encode()).hexdigest()
+        place = state.place if resumable else None
+        if place is not None and (place.table != name or place.layout != kind or {*sessions} - {*place.replicas}):
+            place = None  # of another table, or not of all these replicas
         saved = how.clock()
 
         def reached(how_far: Reached) -> bool:
             nonlocal saved
-            may_pause = how_far.clean and resumable
-            pauses = may_pause and how.pause()
-            if how.clock() - saved < _SAVE_EVERY and not pauses:
-                return False
-            saved = how.clock()
-            state.line = f"{name}: {how_far.rows} rows, {how_far.covered:.0%}"
-            how.say(state.line)
-            if may_pause:
-                state.table, state.after, state.rows = name, _kept(how_far.upto), how_far.rows
+            pauses = False
+            if how_far.clean and resumable and how_far.upto is not None:
+                state.place = Place(name, kind, sorted(sessions), _kept(how_far.upto), how_far.rows)
+                pauses = how.pause()
+            if pauses or how.clock() - saved >= _SAVE_EVERY:
+                saved = how.clock()
+                state.line = f"{table}: {how_far.rows} rows, {how_far.covered:.0%}"
+                how.say(state.line)
                 how.save(state)
             return pauses
 
-        return WholeTable(
+        comparing = WholeTable(
             table,
             self._there,
             sessions,
             self._limits,
             reveal=how.reveal,
-            after=_bound(state.after) if goes_on else None,
-            rows=state.rows if goes_on else 0,
+            after=_bound(place.after) if place else None,
+            rows=place.rows if place else 0,
             before_range=how.before_range,
             reached=reached,
             clock=how.clock,
             sleep=how.sleep,
-        ).run()
+        )
+        return self._told(table, comparing)
+
+    def _told(self, table: Table, comparing: WholeTable) -> dict[str, TableResult]:
+        """What it finds, with who last wrote the rows that differ, where the log's files are at hand."""
+        found = comparing.run()
+        for name, result in found.items():
+            try:
+                writers = self._how.recent.last_writers(self._named, table.key, comparing.keys[name])
+            except HaError as error:
+                self._how.say(f"who last wrote the rows of {table} is not known: {error.message}")
+                continue
+            told = tuple(
+                dataclasses.replace(each, last_writer=writer) for each, writer in zip(result.differences, writers)
+            )
+            found[name] = dataclasses.replace(result, differences=told)
+        return found
 
 
-def _kept(bound: Optional[Sequence[Any]]) -> Optional[list[Any]]:
+def _kept(key: Sequence[Any]) -> list[Any]:
     """A key as JSON has it."""
-    return None if bound is None else [{"hex": v.hex()} if isinstance(v, bytes) else v for v in bound]
+    return [{"hex": value.hex()} if isinstance(value, bytes) else value for value in key]
 
 
-def _bound(kept: Optional[Sequence[Any]]) -> Optional[tuple[Any, ...]]:
-    return None if kept is None else tuple(bytes.fromhex(v["hex"]) if isinstance(v, dict) else v for v in kept)
+def _bound(kept: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(bytes.fromhex(value["hex"]) if isinstance(value, dict) else value for value in kept)
 
 
 def _said(
@@ -268,11 +312,21 @@ def _said(
     return TableResult(named.schema, named.table, replica, mode, verdict, code, why, next_step, covered=0.0)
 
 
+def _unread(named: Named, replica: str, mode: str) -> TableResult:
+    why = "the time for this run is over"
+    return _said(named, replica, mode, findings.SKIPPED, "not_finished", why, "Run again: it goes on from there.")
+
+
 def _late(named: Named, replica: str, mode: str, patience: float) -> TableResult:
     why = f"it did not catch up within {patience:g} s"
     return _said(
         named, replica, mode, findings.LAGGING, "replica_late", why, "See why its applier is late; then run again."
     )
+
+
+def _changed(named: Named, replica: str, mode: str) -> TableResult:
+    why = "its definition was changed while it was read"
+    return _said(named, replica, mode, findings.UNSTABLE, "definition_changed", why, "Run again.")
 
 
 def _gone(named: Named, replica: str, mode: str) -> TableResult:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import Callable, Mapping, Sequence
+from typing import Callable, Sequence
 
+from ..errors import HaError
 from ..server.session import Session
 
 _ASK = "SELECT VARIABLE_VALUE AS running FROM performance_schema.global_status WHERE VARIABLE_NAME = 'Threads_running'"
@@ -46,22 +47,31 @@ def busy(loads: Sequence[Load], bounds: Bounds) -> str:
 
 
 class Pace:
-    """Waits before each range as long as a server is busy.
+    """Waits before each range as long as a server is busy. One that does not say how busy it is holds nobody back: what
+    becomes of it is its comparison's finding.
+
+    :param session: the connection to a server, by its name.
+    :param until: the clock's time at which the run ends.
 
     ``held``: how often and for how many seconds it had to wait; ``overrun``: how often patience ended first.
     """
 
     def __init__(
         self,
-        sessions: Mapping[str, Session],
+        names: Sequence[str],
+        session: Callable[[str], Session],
         bounds: Bounds,
         *,
         statement: float,
+        until: float = float("inf"),
         say: Callable[[str], None] = lambda line: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._sessions = dict(sessions)
+        self._names = tuple(names)
+        self._session = session
+        self._until = until
+        self._mute: set[str] = set()
         self._bounds = bounds
         self._statement = statement
         self._say = say
@@ -76,12 +86,13 @@ class Pace:
         if not (self._bounds.threads_running or self._bounds.latency):
             return
         began = self._clock()
+        ends = min(began + self._bounds.patience, self._until)
         said = ""
         for number in range(1_000_000):
-            why = busy([self._load(name) for name in self._sessions], self._bounds)
+            why = busy([self._load(name) for name in self._names], self._bounds)
             if not why:
                 break
-            if self._clock() - began >= self._bounds.patience:
+            if self._clock() >= ends:
                 self.overrun += 1
                 break
             if not said:
@@ -94,5 +105,11 @@ class Pace:
 
     def _load(self, name: str) -> Load:
         began = self._clock()
-        row = self._sessions[name].one(_ASK, within=self._statement)
+        try:
+            row = self._session(name).one(_ASK, within=self._statement)
+        except HaError as error:
+            if name not in self._mute:
+                self._mute.add(name)
+                self._say(f"{name} does not say how busy it is: {error.message}")
+            return Load(name, 0, 0.0)
         return Load(name, max(int(row["running"]) - 1, 0), self._clock() - began)

@@ -37,6 +37,17 @@ def look(primary: ServerState, name: str, replica: Answer) -> tuple[ServerFindin
 
 
 def _of_a_replica(primary: ServerState, name: str, replica: ServerState) -> Iterator[ServerFinding]:
+    if replica.server_uuid == primary.server_uuid:
+        # By another address, perhaps: every row would be the same.
+        yield ServerFinding(
+            name,
+            findings.ERROR,
+            "same_server",
+            f"it is the same server as {primary.name}",
+            "Correct its address.",
+            stops=True,
+        )
+        return
     extra = errant(primary, replica)
     if extra:
         yield ServerFinding(
@@ -74,7 +85,7 @@ def _stopped(primary: ServerState, replica: ServerState) -> Optional[ServerFindi
         return None
     if receiver is None or not receiver.source_uuid:
         what = "it replicates from nobody"
-        step = "Let it replicate, or compare it by a snapshot."
+        step = "Let it replicate from the primary; until then nothing of it can be compared."
     elif receiver.state != ON and receiver.source_uuid:
         what = "its receiver does not run"
         step = "See why (SHOW REPLICA STATUS), and start it."

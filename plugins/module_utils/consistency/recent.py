@@ -52,13 +52,13 @@ class Wish:
 
 
 class Recent:
-    """For one run. ``close`` it: it removes the files that keys were written to."""
+    """For one run. ``close`` it: it removes the files that keys were written to. ``primary`` gives the connection."""
 
     def __init__(
         self,
         wish: Wish,
         remembered: Remembered,
-        primary: Session,
+        primary: Callable[[], Session],
         *,
         statement: float,
         now: float,
@@ -79,7 +79,7 @@ class Recent:
     def activity(self) -> Activity:
         """:raises HaError: as ``activity.activity``."""
         if self._activity is None:
-            self._activity = activity(self._primary, within=self._statement, sleep=self._sleep)
+            self._activity = activity(self._primary(), within=self._statement, sleep=self._sleep)
         return self._activity
 
     @property
@@ -142,17 +142,17 @@ class Recent:
             self._touched = None
 
     def _executed(self) -> GtidSet:
-        row = self._primary.one("SELECT @@GLOBAL.gtid_executed AS gtids", within=self._statement)
+        row = self._primary().one("SELECT @@GLOBAL.gtid_executed AS gtids", within=self._statement)
         return GtidSet.parse(str(row["gtids"]))
 
     def _cascades(self) -> list[Named]:
         """The children of foreign keys whose rows the storage engine changes by itself: no log tells of these."""
-        told = self._primary.one(_IN_THE_ENGINE, within=self._statement)
+        told = self._primary().one(_IN_THE_ENGINE, within=self._statement)
         if str(told.get("value", "ON")).upper() in ("OFF", "0"):
             return []
         return [
             Named(str(row["schema"]), str(row["table"]))
-            for row in self._primary.query(_CASCADES, within=self._statement)
+            for row in self._primary().query(_CASCADES, within=self._statement)
         ]
 
 

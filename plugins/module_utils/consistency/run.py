@@ -8,28 +8,32 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from contextlib import ExitStack, closing
-from typing import Any, Callable, Mapping, Optional, Sequence
+from contextlib import closing
+from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 from ..binlog.statement_objects import Named
 from ..errors import HaError
-from ..server.session import Login, Session
+from ..server.session import Login, Session, StatementFailed
 from ..server.state import Member, Observation, ServerState
 from ..topology.observe import Members
 from . import assertions, business, findings, recheck, snapshot
 from .assertion_verdict import Verdict
-from .barrier import reading, wait_executed
-from .checkpoint import Checkpoint, State, question
+from .barrier import wait_executed
+from .checkpoint import Checkpoint, State, name_of, question
 from .findings import MODES, TableResult, worst
 from .memory import Remembered
 from .one_table import How, OneTable
 from .pace import Bounds, Pace
 from .preflight import ServerFinding, look
 from .recent import Recent, Wish
-from .tables import Listed, chosen, tables
+from .sides import Sides
+from .tables import Listed, chosen, idle, tables
 from .whole import PAUSED
 
 _LOOK_WITHIN = 10.0
+_SAVE_EVERY = 5.0
+"""Seconds between two checkpoints."""
+_NO_FINDING_DEPENDS_ON = ("within", "threads_running", "latency")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +129,7 @@ class _Run:
         self._began = clock()
         self._until = float("inf")
         self._paused = False
+        self._saved = 0.0
         self._servers: list[ServerFinding] = []
         self._results: list[TableResult] = []
         self._checkpoint = Checkpoint(request.state_directory, request.cluster, request.state)
@@ -132,6 +137,9 @@ class _Run:
         self._state: State
         self._recent: Recent
         self._asserted: list[dict[str, Any]] = []
+        self._sides = Sides(pool, statement=request.limits.statement, clock=clock)
+        self._primary_name = ""
+        self._largest: dict[Named, int] = {}
         self._assertions = assertions.parse(request.assertions) if findings.BUSINESS in request.modes else ()
 
     def run(self) -> dict[str, Any]:
@@ -141,33 +149,32 @@ class _Run:
         replicas = self._replicas(primary)
         for name in replicas:
             self._servers += look(primary, name, observation.answers[name])
+        self._begin(primary, replicas, observation)
+        self._primary_name = primary.name
         stopped = {each.replica: each for each in self._servers if each.stops}
-        sessions = {name: self._pool.session(name) for name in replicas if name not in stopped}
-        self._begin(primary, replicas)
-        there = self._pool.session(primary.name)
+        names = [name for name in replicas if name not in stopped]
         self._recent = Recent(
             request.recent,
             Remembered(request.state_directory, request.cluster, self._state.question),
-            there,
+            lambda: self._sides.session(primary.name),
             statement=self._limits.statement,
             now=request.now,
             sleep=self._sleep,
         )
-        with ExitStack() as stack:
-            for session in (there, *sessions.values()):
-                stack.enter_context(reading(session, statement=self._limits.statement))
-            if self._live_modes:
-                with closing(self._recent):
-                    self._tables(there, sessions, stopped, self._live_modes)
-                    if not self._paused and not stopped:
-                        self._recent.finished()
-            if self._assertions and not self._paused:
-                self._business(there, sessions, stopped)
+        if self._live_modes:
+            with closing(self._recent):
+                self._tables(names, stopped, self._live_modes, self._sides.session)
+                if not self._paused and not any(each.stops for each in self._servers):
+                    self._recent.finished()
+        if self._assertions and not self._paused:
+            self._business(names, stopped)
         if findings.SNAPSHOT in request.modes and not self._paused:
-            self._snapshots(there, sessions, stopped)
+            self._snapshots(names, stopped)
         report = self._report(primary.name, replicas)
         if report["finished"]:
             self._checkpoint.forget()
+        else:
+            self._checkpoint.save(self._state)
         return report
 
     # --- the servers -------------------------------------------------------------------------------------------------
@@ -202,7 +209,7 @@ class _Run:
         names = [member.name for member in self._pool.members]
         for name in self._request.replicas:
             self._pool.member(name)
-        wanted = [name for name in (self._request.replicas or names) if name != primary.name]
+        wanted = [name for name in dict.fromkeys(self._request.replicas or names) if name != primary.name]
         if not wanted:
             raise HaError(
                 "nothing_to_compare",
@@ -212,22 +219,27 @@ class _Run:
             )
         return wanted
 
-    def _begin(self, primary: ServerState, replicas: Sequence[str]) -> None:
+    def _begin(self, primary: ServerState, replicas: Sequence[str], observation: Observation) -> None:
         request = self._request
+        uuids = {name: state.server_uuid for name, state in observation.states.items()}
+        bounds = dataclasses.asdict(request.limits)
         asked = question(
             primary=primary.server_uuid,
-            replicas=sorted(replicas),
+            replicas=sorted((name, uuids.get(name, "")) for name in replicas),
             modes=sorted(request.modes),
             include=sorted(request.include),
             exclude=sorted(request.exclude),
             time_column=request.recent.time_column,
             reveal=request.reveal,
+            # What another limit found (too large without a key, late) is not what this run would find.
+            limits={name: value for name, value in bounds.items() if name not in _NO_FINDING_DEPENDS_ON},
         )
         kept = self._checkpoint.load(asked, request.now)
         self._resumed = kept is not None
         self._state = kept or State(asked, request.now)
         if request.limits.within:
-            spent = max(request.now - self._state.started_at, 0.0)
+            # Of a run that was cut off long ago only the results count.
+            spent = max(request.now - self._state.started_at, 0.0) if request.state else 0.0
             self._until = self._began + request.limits.within - spent
         if self._resumed:
             self._say(f"goes on with a run that was cut off: {len(self._state.done)} results are there")
@@ -235,40 +247,72 @@ class _Run:
     # --- tables ------------------------------------------------------------------------------------------------------
     def _tables(
         self,
-        there: Session,
-        sessions: Mapping[str, Session],
+        names: Sequence[str],
         stopped: Mapping[str, ServerFinding],
         modes: Sequence[str],
+        session: Callable[[str], Session],
     ) -> None:
-        within = self._limits.statement
-        listed = tables(there, within=within)
-        lists = {name: tables(session, within=within) for name, session in sessions.items()}
-        every = {*listed, *(named for each in lists.values() for named in each)}
-        wanted = chosen(every, self._request.include, self._request.exclude)
-        if not wanted:
-            raise HaError(
-                "nothing_to_compare",
-                "no table fits",
-                evidence={"include": list(self._request.include), "exclude": list(self._request.exclude)},
-                next_step="Correct the patterns; a schema's name alone stands for all its tables.",
-            )
+        """Compare every table on these replicas. ``session``: the connection to a server; raises ``HaError``."""
+        stopped = {**stopped, **self._list(names, session)}
+        going = [name for name in names if name not in stopped]
         pace = Pace(
-            {there.name: there, **sessions},
+            [self._primary_name, *going],
+            session,
             Bounds(self._limits.threads_running, self._limits.latency),
-            statement=within,
+            statement=self._limits.statement,
+            until=self._until,
             say=self._say,
             clock=self._clock,
             sleep=self._sleep,
         )
+        wanted = sorted(self._largest)
         for number, named in enumerate(wanted, 1):
             if self._paused:
                 return
             self._state.line = f"{number} of {len(wanted)}: {named.schema}.{named.table}"
             self._say(self._state.line)
-            for finding in stopped.values():
-                self._results += [_as_the_server(named, mode, finding) for mode in modes]
-            largest = max((each[named].estimate for each in (listed, *lists.values()) if named in each), default=0)
-            self._table(Listed(named, "", largest), there, sessions, pace, modes)
+            self._all_as_the_server(stopped.values(), [named], modes)
+            for mode in modes:
+                self._table(named, mode, going, session, pace)
+
+    def _list(self, names: Sequence[str], session: Callable[[str], Session]) -> dict[str, ServerFinding]:
+        """Which tables there are, anywhere. :returns: the replicas that do not say."""
+        request, within = self._request, self._limits.statement
+        silent: dict[str, ServerFinding] = {}
+        largest: dict[Named, int] = {}
+        for name in (self._primary_name, *names):
+            try:
+                listed = tables(session(name), within=within)
+            except HaError as error:
+                if name == self._primary_name:
+                    raise
+                silent[name] = ServerFinding(name, findings.ERROR, error.code, error.message, error.next_step)
+                continue
+            for named, each in listed.items():
+                largest[named] = max(largest.get(named, 0), each.estimate)
+        self._servers += silent.values()
+        wanted = chosen(largest, request.include, request.exclude)
+        nothing = idle(largest, request.include)
+        if nothing or not wanted:
+            raise HaError(
+                "nothing_to_compare",
+                f"no table fits {', '.join(nothing)}" if nothing else "no table fits",
+                evidence={"include": list(request.include), "exclude": list(request.exclude)},
+                next_step="Correct the patterns; a schema's name alone stands for all its tables.",
+            )
+        self._largest = {named: largest[named] for named in wanted}
+        return silent
+
+    def _all_as_the_server(self, found: Iterable[ServerFinding], wanted: Iterable[Named], modes: Sequence[str]) -> None:
+        """What keeps a whole replica from being compared, of each of its tables that was not."""
+        said = {(each.schema, each.table, each.replica, each.mode) for each in self._results}
+        for finding in found:
+            self._results += [
+                _as_the_server(named, mode, finding)
+                for named in wanted
+                for mode in modes
+                if (*named, finding.replica, mode) not in said
+            ]
 
     @property
     def _live_modes(self) -> list[str]:
@@ -276,34 +320,73 @@ class _Run:
         return [mode for mode in self._request.modes if mode not in (findings.BUSINESS, findings.SNAPSHOT)]
 
     def _table(
-        self, listed: Listed, there: Session, sessions: Mapping[str, Session], pace: Pace, modes: Sequence[str]
+        self, named: Named, mode: str, names: Sequence[str], session: Callable[[str], Session], pace: Pace
     ) -> None:
-        named = listed.named
-        for mode in modes:
-            kept, left = {}, {}
-            for name, session in sessions.items():
-                done = self._state.done.get(_key(mode, named, name))
-                if done is None:
-                    left[name] = session
-                else:
-                    kept[name] = findings.result_from(done)
-            one = OneTable(listed, mode, there, self._how(pace), self._state)
-            found = one.compare(left) if left else {}
-            planned = {(each["table"], each["replica"]) for each in self._state.repair}
-            self._state.repair += [each for each in one.repair if (each["table"], each["replica"]) not in planned]
-            for name, result in {**kept, **found}.items():
-                if result.code == "not_finished" and result.why == PAUSED:
-                    self._paused = True
-                    continue
-                self._results.append(result)
-                if result.code != "not_finished":
-                    self._state.done[_key(mode, named, name)] = result.as_result()
+        kept: dict[str, TableResult] = {}
+        left: list[str] = []
+        for name in names:
+            done = self._state.done.get(name_of(mode, *named, name))
+            if done is None:
+                left.append(name)
+            else:
+                kept[name] = findings.result_from(done)
+        found = self._compared(named, mode, left, session, pace) if left else {}
+        for name in names:
+            result = kept.get(name) or found[name]
+            if result.code == "not_finished" and result.why == PAUSED:
+                self._paused = True
+                continue
+            self._results.append(result)
+            # Of a snapshot nothing is kept: another one holds other transactions.
+            if mode != findings.SNAPSHOT and not self._cut_off(result):
+                self._state.done[name_of(mode, *named, name)] = result.as_result()
+        self._save()
+        # Each part gets on by a table, or by a range of one.
+        self._paused |= bool(left) and mode in self._live_modes and self._part_is_over()
+
+    def _save(self) -> None:
+        """Now and then: with thousands of tables the file is large."""
+        if self._clock() - self._saved >= _SAVE_EVERY or not self._saved:
+            self._saved = self._clock()
             self._checkpoint.save(self._state)
-            # Each part gets on by a table, or by a range of one.
-            self._paused |= bool(left) and mode in self._live_modes and self._part_is_over()
 
     def _part_is_over(self) -> bool:
         return 0 < self._request.part <= self._clock() - self._began
+
+    def _compared(
+        self, named: Named, mode: str, names: Sequence[str], session: Callable[[str], Session], pace: Pace
+    ) -> dict[str, TableResult]:
+        """By replica. A connection that can not be had is the verdict of those that need it."""
+        there, sessions, silent = self._connected(names, session)
+        found = {name: _as_the_server(named, mode, finding) for name, finding in silent.items()}
+        if there is None or not sessions:
+            return found
+        one = OneTable(Listed(named, "", self._largest[named]), mode, there, self._how(pace), self._state)
+        found.update(one.compare(sessions))
+        for plan in one.repair:
+            if not self._cut_off(found[plan["replica"]]):
+                self._state.repair.append({**plan, "mode": mode})
+        return found
+
+    def _connected(
+        self, names: Sequence[str], session: Callable[[str], Session]
+    ) -> tuple[Optional[Session], dict[str, Session], dict[str, ServerFinding]]:
+        """The primary's connection, those of the replicas, and the replicas for which there is none."""
+        sessions: dict[str, Session] = {}
+        silent: dict[str, ServerFinding] = {}
+        there = None
+        for name in names:
+            try:
+                there = session(self._primary_name)
+                sessions[name] = session(name)
+            except HaError as error:
+                silent[name] = ServerFinding(name, findings.ERROR, error.code, error.message, error.next_step)
+        return there, sessions, silent
+
+    def _cut_off(self, result: TableResult) -> bool:
+        """Whether it was ended by the time for this run: the next one goes on with it."""
+        timed = result.verdict == findings.DIFFERENT and result.covered < 1.0 and self._clock() >= self._until
+        return result.code == "not_finished" or timed
 
     def _how(self, pace: Pace) -> How:
         limits = self._limits
@@ -322,7 +405,7 @@ class _Run:
             sleep=self._sleep,
         )
 
-    def _snapshots(self, there: Session, sessions: Mapping[str, Session], stopped: Mapping[str, ServerFinding]) -> None:
+    def _snapshots(self, names: Sequence[str], stopped: Mapping[str, ServerFinding]) -> None:
         """One replica after the other, each paused where the primary's snapshot is."""
         request = self._request
         if request.admin is None:
@@ -332,42 +415,75 @@ class _Run:
                 evidence={"user": request.login.user},
                 next_step="Give admin_user and admin_password, or use another mode.",
             )
+        found = list(stopped.values())
         admins = Members(request.members, request.admin, connect_within=request.connect_timeout)
         try:
-            for name, session in sessions.items():
+            for name in names:
                 try:
-                    self._snapshot(there, session, admins)
+                    self._snapshot(name, admins)
                 except HaError as error:
+                    if error.code == "nothing_to_compare":
+                        raise
                     finding = ServerFinding(name, _verdict_of(error), error.code, error.message, error.next_step)
                     self._servers.append(finding)
-                    self._tables(there, {}, {name: finding}, [findings.SNAPSHOT])
+                    found.append(finding)
+                    if error.code == "replica_moved":
+                        self._forget_snapshot(name)
+                finally:
+                    # The snapshot was of these connections, and whatever they hold ends with them.
+                    self._sides.close()
+                    admins.close()
         finally:
             admins.close()
-        if stopped:
-            self._tables(there, {}, stopped, [findings.SNAPSHOT])
+        if not self._largest:
+            try:
+                self._list([], self._sides.session)
+            except StatementFailed:
+                return  # what was found of the servers says so
+        self._all_as_the_server(found, sorted(self._largest), [findings.SNAPSHOT])
 
-    def _snapshot(self, there: Session, replica: Session, admins: Members) -> None:
-        statement = self._limits.statement
-        repeatable = {"transaction_isolation": "REPEATABLE-READ"}
-        with ExitStack() as stack:
-            stack.enter_context(reading(there, statement=statement, settings=repeatable))
-            stack.enter_context(reading(replica, statement=statement))
-            gtids = stack.enter_context(
-                snapshot.at_one_gtid(
-                    there,
-                    admins.session(there.name),
-                    admins.session(replica.name),
-                    statement=statement,
-                    catch_up=self._limits.catch_up,
-                    clock=self._clock,
-                    sleep=self._sleep,
-                )
-            )
-            self._say(f"{replica.name} stands still where {there.name} was: {gtids}")
-            self._tables(there, {replica.name: replica}, {}, [findings.SNAPSHOT])
+    def _snapshot(self, name: str, admins: Members) -> None:
+        self._sides.close()
+        there = self._sides.session(self._primary_name, {"transaction_isolation": "REPEATABLE-READ"})
+        replica = self._sides.session(name)
+        # These two and no others: a connection that was opened again would be outside of the snapshot.
+        fixed = {self._primary_name: there, name: replica}
+        with snapshot.at_one_gtid(
+            there,
+            admins.session(self._primary_name),
+            lambda: admins.session(name),
+            statement=self._limits.statement,
+            catch_up=self._limits.catch_up,
+            clock=self._clock,
+            sleep=self._sleep,
+        ) as gtids:
+            self._say(f"{name} stands still where {self._primary_name} was: {gtids}")
+            self._tables([name], {}, [findings.SNAPSHOT], fixed.__getitem__)
+
+    def _forget_snapshot(self, name: str) -> None:
+        """It was none: what differed may have been in flight."""
+        self._results = [each for each in self._results if (each.mode, each.replica) != (findings.SNAPSHOT, name)]
+        self._state.repair = [
+            each for each in self._state.repair if (each["mode"], each["replica"]) != (findings.SNAPSHOT, name)
+        ]
 
     # --- assertions --------------------------------------------------------------------------------------------------
-    def _business(self, there: Session, sessions: Mapping[str, Session], stopped: Mapping[str, ServerFinding]) -> None:
+    def _business(self, names: Sequence[str], stopped: Mapping[str, ServerFinding]) -> None:
+        there, sessions, silent = self._connected(names, self._sides.session)
+        self._servers += silent.values()
+        if there is not None and sessions:
+            self._assert(there, sessions)
+        for name, finding in {**stopped, **silent}.items():
+            for each in self._assertions:
+                self._asserted.append(
+                    {
+                        **_asserted(Verdict(each.name, each.expect, each.severity, "replica", name, finding.verdict)),
+                        "code": finding.code,
+                        "why": finding.why,
+                    }
+                )
+
+    def _assert(self, there: Session, sessions: Mapping[str, Session]) -> None:
         def barrier(name: str, gtids: str, patience: float) -> bool:
             return wait_executed(sessions[name], gtids, patience=patience, statement=self._limits.statement)
 
@@ -385,15 +501,6 @@ class _Run:
         )
         for verdict in said.verdicts:
             self._asserted.append(_asserted(verdict))
-        for name, finding in stopped.items():
-            for each in self._assertions:
-                self._asserted.append(
-                    {
-                        **_asserted(Verdict(each.name, each.expect, each.severity, "replica", name, finding.verdict)),
-                        "code": finding.code,
-                        "why": finding.why,
-                    }
-                )
 
     # --- the report --------------------------------------------------------------------------------------------------
     def _report(self, primary: str, replicas: Sequence[str]) -> dict[str, Any]:
@@ -411,16 +518,16 @@ class _Run:
             "verdict": worst(verdicts),
             "started_at": self._state.started_at,
             "seconds": round(self._clock() - self._began, 3),
-            "finished": not self._paused and not any(result.code == "not_finished" for result in self._results),
+            "finished": not self._paused and not any(self._cut_off(result) for result in self._results),
             "under_way": self._state.as_kept() if self._paused else None,
             "progress": {"line": self._state.line},
             "resumed": self._resumed,
             "servers": [each.as_result() for each in self._servers],
             "tables": [each.as_result() for each in self._results],
             "assertions": self._asserted,
-            "repair": self._state.repair,
+            "repair": _plans(self._state.repair),
             "counts": {
-                "tables": len({each.name for each in self._results}),
+                "tables": len({(each.schema, each.table) for each in self._results}),
                 "rows": sum(each.rows for each in self._results),
                 "rechecked": sum(each.rechecked for each in self._results),
                 "differences": sum(each.difference_count for each in self._results),
@@ -429,8 +536,13 @@ class _Run:
         }
 
 
-def _key(mode: str, named: Named, replica: str) -> str:
-    return f"{mode} {named.schema}.{named.table} {replica}"
+def _plans(kept: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One for each table and replica; of what several modes found, the first."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for each in kept:
+        plan = {name: value for name, value in each.items() if name != "mode"}
+        found.setdefault((each["table"], each["replica"]), plan)
+    return list(found.values())
 
 
 def _asserted(verdict: Verdict) -> dict[str, Any]:

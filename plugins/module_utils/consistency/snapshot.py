@@ -26,14 +26,18 @@ LOCK_PATIENCE = 2
 """Seconds that the lock may wait for statements that run (``lock_wait_timeout``), each time."""
 _LOCK_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0)
 _LOCK_REFUSED = 1205
+_DENIED = 1227
+""""You need (at least one of) the ... privilege(s)": nothing was done."""
 _POLL_EVERY = 0.05
+_RESTART_PATIENCE = 120.0
+_RESTART_EVERY = 1.0
 
 
 @contextmanager
 def at_one_gtid(
     primary: Session,
     primary_admin: Session,
-    replica_admin: Session,
+    replica_admin: Callable[[], Session],
     *,
     statement: float,
     catch_up: float,
@@ -43,26 +47,80 @@ def at_one_gtid(
     """Yields the GTID set at which both are.
 
     :param primary: isolated by REPEATABLE READ; reads from then on what was committed until then, and nothing newer.
-    :param primary_admin: may lock (RELOAD); ``replica_admin``: may stop the applier (REPLICATION_SLAVE_ADMIN).
+    :param primary_admin: may lock (RELOAD).
+    :param replica_admin: opens a session that may stop the applier (REPLICATION_SLAVE_ADMIN), or gives the one that is
+        open: a comparison may last for longer than an idle connection does.
     :param catch_up: seconds for the replica to get there.
     :raises HaError: ``snapshot_not_locked``, ``errant_transactions``, ``replica_late``, ``applier_still_on``; the
-        applier runs again then, as it did before.
+        applier runs again then, as it did before. ``replica_moved``: it did not stand still.
+        ``applier_left_stopped``, ``applier_broken``: it does not run.
     """
-    ran = repoint.read_threads(replica_admin, within=statement).applier == ON
+    ran = repoint.read_threads(replica_admin(), within=statement).applier == ON
+    denied = False
     try:
         if ran:
-            repoint.stop_applier(replica_admin, within=statement)
-        gtids = _open(primary, primary_admin, statement, sleep)
+            try:
+                repoint.stop_applier(replica_admin(), within=statement)
+            except StatementFailed as error:
+                denied = error.errno == _DENIED
+                raise
         try:
-            _advance(replica_admin, gtids, statement, catch_up, clock, sleep)
+            gtids = _open(primary, primary_admin, statement, sleep)
+            _advance(replica_admin(), gtids, statement, catch_up, clock, sleep)
             yield gtids
+            _still_there(replica_admin, gtids, statement)
         finally:
-            if primary.usable:
-                primary.execute("ROLLBACK", within=statement)
+            _let_go(primary, "ROLLBACK", statement)
     finally:
-        if ran and replica_admin.usable:
-            repoint.stop_applier(replica_admin, within=statement)
-            repoint.start_applier(replica_admin, within=statement)
+        if not denied:
+            _as_it_was(replica_admin, ran, statement, clock, sleep)
+
+
+def _still_there(replica_admin: Callable[[], Session], gtids: str, statement: float) -> None:
+    """Somebody else may have started the applier meanwhile: then what was compared was in flight."""
+    try:
+        executed = repoint.read_threads(replica_admin(), within=statement).executed
+    except StatementFailed:
+        # That a connection was idle for too long is only seen when it is used.
+        executed = repoint.read_threads(replica_admin(), within=statement).executed
+    replica = replica_admin()
+    wanted = GtidSet.parse(gtids)
+    if executed != wanted:
+        raise HaError(
+            "replica_moved",
+            f"{replica.name} was to stand still, and executed {executed - wanted} meanwhile",
+            evidence={"member": replica.name, "gtids": str(executed - wanted)},
+            next_step="See who started its applier; then run again.",
+        )
+
+
+def _as_it_was(
+    replica_admin: Callable[[], Session],
+    ran: bool,
+    statement: float,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> None:
+    """The applier runs without an end again, or is off again, whatever became of the connection meanwhile."""
+    ends = clock() + _RESTART_PATIENCE
+    while True:
+        try:
+            # Also one that did not stop in time, and will: what is started before that is not started.
+            repoint.stop_applier(replica_admin(), within=statement)
+            if ran:
+                repoint.start_applier(replica_admin(), within=statement)
+            return
+        except HaError as error:
+            if error.code == "applier_broken":
+                raise
+            if clock() >= ends:
+                raise HaError(
+                    "applier_left_stopped",
+                    f"the applier that was stopped for the snapshot could not be started again: {error.message}",
+                    evidence={"error": error.code, **error.evidence},
+                    next_step="START REPLICA SQL_THREAD there, at once: the replica applies nothing until then.",
+                ) from error
+        sleep(_RESTART_EVERY)
 
 
 def _open(primary: Session, admin: Session, statement: float, sleep: Callable[[float], None]) -> str:
@@ -80,14 +138,21 @@ def _open(primary: Session, admin: Session, statement: float, sleep: Callable[[f
             primary.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY", within=statement)
             return str(admin.one("SELECT @@GLOBAL.gtid_executed AS gtids", within=statement)["gtids"])
         finally:
-            if admin.usable:
-                admin.execute("UNLOCK TABLES", within=statement)
+            _let_go(admin, "UNLOCK TABLES", statement)
     raise HaError(
         "snapshot_not_locked",
         f"{admin.name}: statements that run for long did not let commits be held for an instant",
         evidence={"member": admin.name, "attempts": len(_LOCK_PAUSES), "patience": LOCK_PATIENCE},
         next_step="Run again when no long statement runs there (SHOW PROCESSLIST), or compare without a snapshot.",
     )
+
+
+def _let_go(session: Session, sql: str, statement: float) -> None:
+    try:
+        if session.usable:
+            session.execute(sql, within=statement)
+    except HaError:
+        session.close()  # the server lets go of what a connection held
 
 
 def _advance(

@@ -30,6 +30,9 @@ class Listed:
     estimate: int
 
 
+_IS_TABLE = "SELECT TABLE_TYPE AS kind FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
+
+
 def tables(session: Session, *, within: float) -> dict[Named, Listed]:
     """All tables that hold data of their own."""
     return {
@@ -45,15 +48,28 @@ def chosen(named: Iterable[Named], include: Sequence[str], exclude: Sequence[str
 
     A pattern is ``schema.table`` with ``*`` and ``?``; ``schema`` alone stands for all its tables.
     """
+    return sorted(each for each in named if (not include or _fits(each, include)) and not _fits(each, exclude))
 
-    def fits(each: Named, patterns: Sequence[str]) -> bool:
-        whole = f"{each.schema}.{each.table}"
-        return any(fnmatch.fnmatchcase(whole, pattern if "." in pattern else f"{pattern}.*") for pattern in patterns)
 
-    return sorted(each for each in named if (not include or fits(each, include)) and not fits(each, exclude))
+def idle(named: Iterable[Named], include: Sequence[str]) -> list[str]:
+    """The patterns that no table fits: a misspelt one would leave its tables out, and nobody would know. Pure."""
+    every = list(named)
+    return [pattern for pattern in include if not any(_fits(each, [pattern]) for each in every)]
+
+
+def _fits(each: Named, patterns: Sequence[str]) -> bool:
+    whole = f"{each.schema}.{each.table}"
+    for pattern in patterns:
+        # A bracket stands for itself.
+        wanted = (pattern if "." in pattern else f"{pattern}.*").replace("[", "[[]")
+        if fnmatch.fnmatchcase(whole, wanted):
+            return True
+    return False
 
 
 def layout(session: Session, named: Named, *, within: float) -> Optional[Layout]:
-    """What the table is like there; None when there is none."""
+    """What the table is like there; None when there is none, or a view instead."""
+    if session.one(_IS_TABLE, named, within=within).get("kind") != "BASE TABLE":
+        return None
     columns: Sequence[Mapping[str, Any]] = session.query(COLUMNS, named, within=within)
     return layout_of(columns, session.query(UNIQUE_KEYS, named, within=within))

@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``mysql_consistency`` as Ansible runs it, on a primary and a replica that are real: all modes together, what a person
+gets wrong, and a replica that was changed behind replication's back.
+
+Each run is checked for passwords in what is printed (``playing``). What is planted is planted by the test's own
+statements (sql_log_bin=0), and put back by the plan that the module proposes where it proposes one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+import scratch
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server import accounts
+from playing import run_module
+
+MODULE = "mysql_consistency"
+PASSWORD = "reconcile'canary\\%s"
+ODD = 'it\'s \\ 100% "odd" `x` 😀'
+TYPES = (
+    "CREATE TABLE run.types (id INT AUTO_INCREMENT PRIMARY KEY, t VARCHAR(60), b VARBINARY(20), n DECIMAL(30,10),"
+    " day DATE, at TIMESTAMP(6) NULL, e ENUM('a','b'), y YEAR, f FLOAT, bits BIT(9), place POINT, j JSON)"
+)
+ASSERTIONS = [
+    {"name": "as many accounts", "sql": "SELECT COUNT(*) FROM run.account", "expect": "equal"},
+    {"name": "no debts", "sql": "SELECT id FROM run.account WHERE balance < 0", "expect": "zero_rows"},
+]
+
+
+class Pair:
+    """``s1`` and its replica ``s2``, by replication that is as plain as can be."""
+
+    def __init__(self, servers: list[scratch.Server]) -> None:
+        self.primary, self.replica = servers
+
+    def make(self) -> None:
+        account = accounts.Account("lossless_reconcile", "%", accounts.RECONCILE)
+        quoted = pymysql.converters.escape_string(PASSWORD)
+        self.primary.sql(
+            "SET GLOBAL super_read_only = OFF",
+            "SET GLOBAL read_only = OFF",
+            f"CREATE USER {account.sql_name} IDENTIFIED BY '{quoted}' REQUIRE SSL",
+            *(f"GRANT {what} ON {where} TO {account.sql_name}" for what, where in scratch.grants(account)),
+            "CREATE DATABASE run",
+            "CREATE TABLE run.account (id INT PRIMARY KEY, balance DECIMAL(20,2) NOT NULL)",
+            "INSERT INTO run.account WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 900)"
+            " SELECT n, n * 10 FROM s",
+            "CREATE TABLE run.journal (day DATE, what VARCHAR(20))",
+            "INSERT INTO run.journal VALUES ('2024-01-01', 'a'), ('2024-01-01', 'a'), (NULL, 'b')",
+            TYPES,
+            "SET SESSION time_zone = '+05:00'",
+            "INSERT INTO run.types VALUES (1, 'x', x'00ff27', 1.5, '2024-02-29', '2024-02-29 10:00:00.000001', 'b',"
+            " 2024, 0.1, b'101', POINT(1, 2), '{\"a\": 1.50}'), (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
+            " NULL, NULL, NULL)",
+        )
+        self.replica.sql(
+            f"CHANGE REPLICATION SOURCE TO SOURCE_HOST='{self.primary.address}', SOURCE_PORT=33062,"
+            " SOURCE_USER='root', SOURCE_SSL=1, SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1",
+            "START REPLICA",
+            "SET GLOBAL super_read_only = OFF",
+        )
+        self.caught_up()
+
+    def caught_up(self) -> None:
+        executed = self.primary.value("@@GLOBAL.gtid_executed")
+        assert self.replica.value(f"WAIT_FOR_EXECUTED_GTID_SET('{executed}', 20)") == 0
+
+    def behind_its_back(self, *changes: str) -> None:
+        self.replica.sql("SET SESSION sql_log_bin = 0", "SET SESSION foreign_key_checks = 0", *changes)
+
+    def given(self, **more: Any) -> dict[str, Any]:
+        return {
+            "cluster": "scratch",
+            "members": [self.primary.as_member(), self.replica.as_member()],
+            "login_user": "lossless_reconcile",
+            "login_password": PASSWORD,
+            "ca_cert": str(self.primary.farm.files / "ca.pem"),
+            "primary": self.primary.name,
+            "include": ["run"],
+            "statement_timeout": 10.0,
+            "catch_up_timeout": 3.0,
+            **more,
+        }
+
+    def compare(self, *, check: bool = False, **more: Any) -> dict[str, Any]:
+        """What the module returns, whatever it found."""
+        return run_module(MODULE, self.given(fail_on_difference=False, **more), check=check)[0]
+
+    def refused(self, **more: Any) -> dict[str, Any]:
+        return run_module(MODULE, self.given(**more), fails=True)[0]
+
+
+def verdicts(result: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {each["table"]: (each["verdict"], each["code"]) for each in result["tables"]}
+
+
+PASSED = dict.fromkeys(("account", "journal", "types"), ("pass", ""))
+
+
+@pytest.fixture(scope="module")
+def pair(farm: Any) -> Pair:
+    made = Pair(farm.fresh(2))
+    made.make()
+    return made
+
+
+def test_all_modes_together_pass_and_change_nothing(pair: Pair) -> None:
+    before = scratch.everything([pair.primary, pair.replica])
+    asked = {"modes": ["whole", "snapshot", "business"], "assertions": ASSERTIONS, "admin_user": scratch.ADMIN,
+             "admin_password": scratch.ADMIN_PASSWORD}  # fmt: skip
+    for check in (False, True):
+        result = pair.compare(check=check, **asked)
+        assert (result["verdict"], result["changed"], result["finished"]) == ("pass", False, True), result
+        assert {(each["table"], each["mode"]) for each in result["tables"]} == {
+            (table, mode) for table in PASSED for mode in ("whole", "snapshot")
+        }
+        assert {each["name"] for each in result["assertions"]} == {each["name"] for each in ASSERTIONS}
+        assert result["counts"]["rows"] == 2 * (900 + 3 + 2)
+    assert scratch.everything([pair.primary, pair.replica]) == before
+    assert pair.replica.replica()["Replica_SQL_Running"] == "Yes"
+    pair.primary.sql("UPDATE run.account SET balance = balance + 1 WHERE id = 1")
+    pair.caught_up()
+
+
+# --- planted behind replication's back -------------------------------------------------------------------------------
+@dataclasses.dataclass(frozen=True)
+class Planted:
+    """``sql`` on the replica; what is found: table, kind, key, columns; ``way`` of the plan."""
+
+    sql: str
+    table: str
+    kind: str
+    key: dict[str, str]
+    columns: tuple[str, ...] = ()
+    way: str = "rows"
+
+
+PLANTED = (
+    Planted("UPDATE run.account SET balance = 0.01 WHERE id = 77", "account", "value", {"id": "77"}, ("balance",)),
+    Planted("DELETE FROM run.account WHERE id = 900", "account", "missing", {"id": "900"}),
+    Planted("INSERT INTO run.account VALUES (-5, 1)", "account", "extra", {"id": "-5"}),
+    Planted("INSERT INTO run.account VALUES (2000000000, 1)", "account", "extra", {"id": "2000000000"}),
+    Planted("UPDATE run.types SET t = '' WHERE id = 2", "types", "value", {"id": "2"}, ("t",)),
+    Planted("UPDATE run.types SET t = 'X' WHERE id = 1", "types", "value", {"id": "1"}, ("t",)),
+    Planted("UPDATE run.types SET b = x'00ff28', n = 1.4999999999, day = NULL, e = 'a', y = 2023 WHERE id = 1",
+            "types", "value", {"id": "1"}, ("b", "n", "day", "e", "y")),
+    Planted("UPDATE run.types SET at = at + INTERVAL 1 MICROSECOND WHERE id = 1", "types", "value", {"id": "1"},
+            ("at",)),
+    Planted("UPDATE run.types SET f = 0.10000001 WHERE id = 1", "types", "value", {"id": "1"}, ("f",), "clone"),
+    Planted("UPDATE run.types SET bits = b'100' WHERE id = 1", "types", "value", {"id": "1"}, ("bits",), "clone"),
+    Planted("UPDATE run.types SET place = ST_SRID(place, 4326) WHERE id = 1", "types", "value", {"id": "1"},
+            ("place",), "clone"),
+    Planted("UPDATE run.types SET j = '{\"a\": 2}' WHERE id = 1", "types", "value", {"id": "1"}, ("j",), "clone"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def put_back(pair: Pair) -> Iterator[None]:
+    tables = ("account", "types", "journal")
+    pair.behind_its_back("CREATE DATABASE kept", *(f"CREATE TABLE kept.{t} AS SELECT * FROM run.{t}" for t in tables))
+    yield
+    zero = "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO'"
+    back = [part for t in tables for part in (f"DELETE FROM run.{t}", f"INSERT INTO run.{t} SELECT * FROM kept.{t}")]
+    pair.behind_its_back(zero, *back, "DROP DATABASE kept")
+
+
+@pytest.mark.usefixtures("put_back")
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.sql)
+def test_what_is_planted_is_found_and_the_plan_puts_it_back(pair: Pair, planted: Planted) -> None:
+    pair.behind_its_back(planted.sql)
+    result = pair.compare(reveal=True)
+    assert result["verdict"] == "different"
+    assert {name: said for name, said in verdicts(result).items() if said[0] != "pass"} == {
+        planted.table: ("different", "rows_differ")
+    }
+    (table,) = [each for each in result["tables"] if each["table"] == planted.table]
+    (found,) = table["differences"]
+    assert (found["kind"], found["key"], tuple(found["columns"])) == (planted.kind, planted.key, planted.columns)
+    (plan,) = result["repair"]
+    assert plan["way"] == planted.way
+    if planted.way == "rows":
+        pair.replica.sql(*plan["sql"])
+        assert pair.compare()["verdict"] == "pass"
+
+
+@pytest.mark.usefixtures("put_back")
+def test_a_row_of_a_table_without_a_key_is_counted(pair: Pair) -> None:
+    pair.behind_its_back("DELETE FROM run.journal WHERE what = 'a' LIMIT 1")
+    result = pair.compare()
+    assert verdicts(result) == {**PASSED, "journal": ("different", "rows_differ")}
+    (plan,) = result["repair"]
+    assert plan["way"] == "clone"
+
+
+@pytest.mark.usefixtures("put_back")
+def test_values_are_shown_only_when_they_may_be(pair: Pair) -> None:
+    pair.behind_its_back("UPDATE run.types SET t = 'value-canary' WHERE id = 1")
+    hidden, printed = run_module(MODULE, pair.given(), fails=True)
+    assert hidden["code"] == "not_the_same"
+    assert hidden["evidence"]["report"]["verdict"] == "different"
+    assert "value-canary" not in printed
+    assert "value-canary" in json.dumps(pair.compare(reveal=True))
+
+
+@pytest.mark.usefixtures("put_back")
+def test_a_text_of_every_kind_is_put_back(pair: Pair) -> None:
+    quoted = pymysql.converters.escape_string(ODD + "\n")
+    pair.primary.sql(f"UPDATE run.types SET t = '{quoted}' WHERE id = 1")
+    pair.caught_up()
+    pair.behind_its_back("UPDATE run.types SET t = 'gone' WHERE id = 1")
+    (plan,) = pair.compare(reveal=True)["repair"]
+    pair.replica.sql(*plan["sql"])
+    assert pair.replica.value("(SELECT t FROM run.types WHERE id = 1)") == ODD + "\n"
+    pair.primary.sql("UPDATE run.types SET t = 'x' WHERE id = 1")
+    pair.caught_up()
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+REFUSED: tuple[tuple[str, dict[str, Any], str, str], ...] = (
+    ("wrong password", {"login_password": "wrong'canary"}, "primary_silent", "Access denied"),
+    ("unknown primary", {"primary": "s9"}, "unknown_member", "'s9'"),
+    ("unknown replica", {"replicas": ["s2", "s9"]}, "unknown_member", "'s9'"),
+    ("the primary alone", {"replicas": ["s1"]}, "nothing_to_compare", "s1"),
+    ("no members", {"members": []}, "no_members", "empty"),
+    ("a misspelt pattern", {"include": ["run", "rum"]}, "nothing_to_compare", "rum"),
+    ("all left out", {"exclude": ["run"]}, "nothing_to_compare", "no table fits"),
+    ("no assertions", {"modes": ["business"]}, "assertions_empty", "assertion"),
+    ("an assertion that writes", {"modes": ["business"], "assertions": [
+        {"name": "x", "sql": "DELETE FROM run.account", "expect": "zero_rows"}]}, "assertion_not_a_read", "x"),
+    ("a snapshot without an admin", {"modes": ["snapshot"]}, "admin_login_needed", "snapshot"),
+    ("a primary that is not there", {"primary": "", "members": [{"name": "s1", "host": "127.0.0.1", "port": 1}]},
+     "primary_unknown", "s1"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("more", "code", "says"), [each[1:] for each in REFUSED], ids=[each[0] for each in REFUSED])
+def test_what_can_not_be_begun(pair: Pair, more: dict[str, Any], code: str, says: str) -> None:
+    result = pair.refused(**more)
+    assert result["code"] == code, result
+    assert says in result["msg"]
+    assert result["next_step"]
+
+
+def test_a_mode_that_there_is_not(pair: Pair) -> None:
+    assert "value of modes must be one" in pair.refused(modes=["wholly"])["msg"]
+
+
+def test_an_admin_that_may_not(pair: Pair) -> None:
+    """The account that compares instead of one that may stop an applier: an error of the snapshot, and no change."""
+    result = pair.compare(modes=["snapshot"], admin_user="lossless_reconcile", admin_password=PASSWORD)
+    assert result["verdict"] == "error"
+    assert {each["code"] for each in result["servers"]} == {"sql_error"}
+    assert set(verdicts(result).values()) == {("error", "sql_error")}
+    assert pair.replica.replica()["Replica_SQL_Running"] == "Yes"
+
+
+SPOILT: tuple[tuple[str, str, str, dict[str, tuple[str, str]]], ...] = (
+    ("a table only on the primary", "CREATE DATABASE aside; RENAME TABLE run.journal TO aside.kept",
+     "RENAME TABLE aside.kept TO run.journal; DROP DATABASE aside",
+     {"journal": ("schema_differs", "only_on_primary")}),
+    ("a table only on the replica", "CREATE TABLE run.more (id INT PRIMARY KEY)", "DROP TABLE run.more",
+     {"more": ("schema_differs", "only_on_returning")}),
+    ("a view in its place", "CREATE DATABASE aside; RENAME TABLE run.journal TO aside.kept; CREATE VIEW run.journal AS"
+     " SELECT * FROM aside.kept", "DROP VIEW run.journal; RENAME TABLE aside.kept TO run.journal; DROP DATABASE aside",
+     {"journal": ("schema_differs", "only_on_primary")}),
+    ("a column more", "ALTER TABLE run.account ADD COLUMN x INT", "ALTER TABLE run.account DROP COLUMN x",
+     {"account": ("schema_differs", "columns")}),
+    ("another collation", "ALTER TABLE run.journal MODIFY what VARCHAR(20) COLLATE utf8mb4_bin",
+     "ALTER TABLE run.journal MODIFY what VARCHAR(20)", {"journal": ("schema_differs", "columns")}),
+    ("another key", "ALTER TABLE run.account DROP PRIMARY KEY", "ALTER TABLE run.account ADD PRIMARY KEY (id)",
+     {"account": ("schema_differs", "keys")}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("spoil", "mend", "wrong"), [each[1:] for each in SPOILT], ids=[each[0] for each in SPOILT])
+def test_a_schema_that_differs(pair: Pair, spoil: str, mend: str, wrong: dict[str, tuple[str, str]]) -> None:
+    pair.behind_its_back(*spoil.split("; "))
+    try:
+        result = pair.compare()
+        failed = pair.refused()
+    finally:
+        pair.behind_its_back(*mend.split("; "))
+    assert result["verdict"] == "schema_differs"
+    assert verdicts(result) == {**PASSED, **wrong}
+    assert failed["code"] == "not_compared"
+    assert pair.compare()["verdict"] == "pass"
+
+
+def test_a_table_without_a_key_beyond_the_limit(pair: Pair) -> None:
+    result = pair.compare(max_rows_without_key=1)
+    assert verdicts(result) == {**PASSED, "journal": ("skipped", "no_key")}
+    assert result["verdict"] == "skipped"
+    assert pair.refused(max_rows_without_key=1)["code"] == "not_compared"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "mend", "verdict", "code"),
+    [
+        ("STOP REPLICA SQL_THREAD", "START REPLICA SQL_THREAD", "lagging", "replica_stands_still"),
+        ("STOP REPLICA IO_THREAD", "START REPLICA IO_THREAD", "lagging", "replica_stands_still"),
+        (
+            "STOP REPLICA SQL_THREAD; CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = (run.none);"
+            " START REPLICA SQL_THREAD",
+            "STOP REPLICA SQL_THREAD; CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE = (); START REPLICA SQL_THREAD",
+            "different",
+            "replication_filters",
+        ),
+    ],
+    ids=["the applier stands still", "the receiver stands still", "filters"],
+)
+def test_a_replica_that_does_not_replicate(pair: Pair, spoil: str, mend: str, verdict: str, code: str) -> None:
+    pair.replica.sql(*(part.strip() for part in spoil.split(";")))
+    try:
+        pair.primary.sql("UPDATE run.account SET balance = balance + 1 WHERE id = 3")
+        result = pair.compare()
+    finally:
+        pair.replica.sql(*(part.strip() for part in mend.split(";")))
+    pair.caught_up()
+    assert (result["verdict"], [each["code"] for each in result["servers"]]) == (verdict, [code])
+    assert pair.compare()["verdict"] == "pass"
+
+
+# --- runs that are cut off, and writers ------------------------------------------------------------------------------
+def test_a_run_that_is_out_of_time_goes_on(pair: Pair, tmp_path: Path) -> None:
+    kept = str(tmp_path / "state")
+    first = pair.compare(within=0.001, state_directory=kept)
+    assert (first["verdict"], first["finished"]) == ("skipped", False)
+    assert set(verdicts(first).values()) == {("skipped", "not_finished")}
+    assert {each.name: oct(each.stat().st_mode & 0o777) for each in Path(kept).iterdir()} == {
+        "scratch.run.json": "0o600"
+    }
+    again = pair.compare(state_directory=kept)
+    assert (again["verdict"], again["finished"], again["resumed"]) == ("pass", True, True)
+    assert not list(Path(kept).iterdir())
+
+
+@pytest.fixture
+def writing(pair: Pair) -> Iterator[Callable[[], int]]:
+    """Somebody writes on the primary all the time; how often so far."""
+    over = threading.Event()
+    written = [0]
+
+    def write() -> None:
+        with pair.primary.connected() as connection, connection.cursor() as cursor:
+            while not over.wait(0.01):
+                written[0] += 1
+                cursor.execute("UPDATE run.account SET balance = balance + 1 WHERE id IN (1, %s)", (written[0] % 900,))
+                cursor.execute("INSERT INTO run.journal VALUES (NULL, %s)", (str(written[0]),))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield lambda: written[0]
+    finally:
+        over.set()
+        writer.join()
+        pair.caught_up()
+
+
+def test_nothing_in_flight_is_a_difference(pair: Pair, writing: Callable[[], int]) -> None:
+    before = writing()
+    asked = {"modes": ["whole", "snapshot"], "admin_user": scratch.ADMIN, "admin_password": scratch.ADMIN_PASSWORD}
+    result = pair.compare(**asked)
+    assert {each["verdict"] for each in result["tables"]} <= {"pass", "unstable"}
+    assert {each["verdict"] for each in result["tables"] if each["mode"] == "snapshot"} == {"pass"}
+    assert writing() > before + 10
+
+
+# At the end, for what the replica has of its own does not go away.
+def test_transactions_of_its_own(pair: Pair) -> None:
+    pair.replica.sql("CREATE DATABASE its_own")
+    result = pair.compare()
+    assert (result["verdict"], [each["code"] for each in result["servers"]]) == ("different", ["errant_transactions"])
+    assert verdicts(result) == PASSED
+    failed = pair.refused()
+    assert failed["code"] == "not_the_same"
+    assert pair.replica.uuid() in failed["msg"]
+    refused = pair.compare(modes=["snapshot"], admin_user=scratch.ADMIN, admin_password=scratch.ADMIN_PASSWORD)
+    assert set(verdicts(refused).values()) == {("different", "errant_transactions")}
+    assert pair.replica.replica()["Replica_SQL_Running"] == "Yes"

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One GTID for two servers: what is held is let go of, and what was stopped runs again, whatever happens."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Iterator
+from unittest import mock
+
+import pytest
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import snapshot
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.questions import Named
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication import repoint
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import StatementFailed
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import OFF, ON
+from ansible_collections.lossless.mysql_ha.tests.unit.consistency.simulated_run import ADMIN, LOGIN, Sim, World, keyed
+
+T = Named("s", "t")
+
+
+class Pair:
+    """A primary and a replica, and the sessions that a snapshot is made with."""
+
+    def __init__(self) -> None:
+        self.world = World({"t": keyed(1, 2)}, replicas=1)
+        self.replica = self.world.nodes["r1"]
+        self.primary_session = Sim(self.world.primary, LOGIN.user)
+        self.primary_admin = Sim(self.world.primary, ADMIN.user)
+        self.opened: list[Sim] = []
+
+    def replica_admin(self) -> Any:
+        if not self.opened or not self.opened[-1].usable:
+            self.opened.append(self.world.connect("r1", "", 0, ADMIN))
+        return self.opened[-1]
+
+    @contextmanager
+    def at_one_gtid(self, **limits: float) -> Iterator[str]:
+        given = {"statement": 5.0, "catch_up": 2.0, **limits}
+        with (
+            mock.patch.object(repoint.time, "sleep", self.world.sleep),
+            snapshot.at_one_gtid(
+                self.primary_session,  # type: ignore[arg-type]
+                self.primary_admin,  # type: ignore[arg-type]
+                self.replica_admin,
+                clock=self.world.clock,
+                sleep=self.world.sleep,
+                **given,
+            ) as gtids,
+        ):
+            yield gtids
+
+    def as_before(self) -> None:
+        assert self.world.primary.locked_by is None
+        assert self.primary_session.snapshot is None
+        assert (self.replica.applier, self.replica.until) == (ON, None)
+
+
+def test_both_hold_the_same_and_everything_is_as_before_afterwards() -> None:
+    pair = Pair()
+    pair.world.writer = lambda world: world.commit(T, 20_000, f"v{world.count}")
+    with pair.at_one_gtid() as gtids:
+        assert gtids == pair.replica.executed
+        assert pair.replica.applier == OFF
+        assert pair.primary_session.snapshot is not None
+        at_once = pair.primary_session.snapshot[T].rows
+        assert at_once == pair.replica.tables[T].rows
+        pair.world.commit(T, 10_000, "later")
+        assert at_once == pair.replica.tables[T].rows
+        assert pair.world.primary.locked_by is None
+    pair.as_before()
+    assert pair.replica.executed == pair.world.primary.executed
+
+
+@pytest.mark.parametrize("fault", ["error", "lost"])
+def test_whatever_breaks_everything_is_as_before(fault: str) -> None:
+    whole = Pair()
+    with whole.at_one_gtid():
+        pass
+    failed = 0
+    for number in range(1, whole.world.count + 1):
+        pair = Pair()
+        pair.world.faults[number] = fault
+        try:
+            with pair.at_one_gtid():
+                pass
+        except HaError:
+            failed += 1
+        pair.as_before()
+    assert failed > 5
+
+
+@pytest.mark.parametrize("error", [HaError("x", "x"), KeyboardInterrupt(), RuntimeError()])
+def test_what_breaks_in_the_comparison_leaves_everything_as_before(error: BaseException) -> None:
+    pair = Pair()
+    with pytest.raises(type(error)), pair.at_one_gtid():
+        raise error
+    pair.as_before()
+
+
+def test_a_connection_that_was_idle_for_too_long_is_opened_again() -> None:
+    pair = Pair()
+    with pair.at_one_gtid():
+        pair.world.faults[pair.world.count + 1] = "lost"
+    pair.as_before()
+    assert len(pair.opened) == 2
+
+
+def test_an_applier_that_stops_late_is_not_started_before_it_has_stopped() -> None:
+    """What is started before is not started at all, and then it stops."""
+    pair = Pair()
+    pair.world.slow_stop = 6
+    over = mock.patch.object(repoint.Deadline, "over", property(lambda self: True))
+    with over, pytest.raises(HaError) as raised, pair.at_one_gtid():
+        pass
+    assert raised.value.code == "applier_still_on"
+    pair.as_before()
+
+
+def test_an_account_that_may_not_stop_an_applier_has_stopped_none() -> None:
+    pair = Pair()
+
+    def before(sql: str) -> None:
+        if "REPLICA SQL_THREAD" in sql:
+            raise StatementFailed("sql_error", "you need a privilege", errno=1227, evidence={"member": "r1"})
+
+    pair.replica.before = before
+    with pytest.raises(StatementFailed) as raised, pair.at_one_gtid():
+        pass
+    assert raised.value.errno == 1227
+    assert pair.world.now < 1001.0
+    pair.as_before()
+
+
+def test_an_applier_that_was_off_stays_off() -> None:
+    pair = Pair()
+    pair.replica.applier = OFF
+    with pair.at_one_gtid():
+        pass
+    assert pair.replica.applier == OFF
+    # Also one that was on its way when the snapshot was given up.
+    pair = Pair()
+    pair.replica.applier = OFF
+    pair.world.commit(T, 20_000, "new")
+    pair.replica.apply = lambda: None  # type: ignore[method-assign]
+    with pytest.raises(HaError) as raised, pair.at_one_gtid():
+        pass
+    assert raised.value.code == "replica_late"
+    assert pair.replica.applier == OFF
+
+
+def test_transactions_of_its_own_are_refused() -> None:
+    pair = Pair()
+    pair.replica.errant = "ffffffff-0000-0000-0000-000000000000:1-3"
+    with pytest.raises(HaError) as raised, pair.at_one_gtid():
+        pass
+    assert raised.value.code == "errant_transactions"
+    assert "ffffffff-0000-0000-0000-000000000000:1-3" in raised.value.message
+    pair.as_before()
+
+
+def test_a_lock_that_is_not_to_be_had_keeps_nobody_waiting_for_long() -> None:
+    for refused, fails in ((1, False), (4, False), (5, True)):
+        pair = Pair()
+        pair.world.primary.lock_refused = refused
+        if fails:
+            with pytest.raises(HaError) as raised, pair.at_one_gtid():
+                pass
+            assert raised.value.code == "snapshot_not_locked"
+        else:
+            with pair.at_one_gtid():
+                pass
+        pair.as_before()
+        assert pair.world.primary.log[0] == f"SET SESSION lock_wait_timeout = {snapshot.LOCK_PATIENCE}"
+        assert snapshot.LOCK_PATIENCE <= 2
+
+
+def test_the_lock_is_held_for_two_statements() -> None:
+    pair = Pair()
+    with pair.at_one_gtid():
+        log = list(pair.world.primary.log)
+    assert log[1:] == [
+        "FLUSH TABLES WITH READ LOCK",
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+        "SELECT @@GLOBAL.gtid_executed AS gtids",
+        "UNLOCK TABLES",
+    ]
+
+
+def test_an_unlock_that_fails_closes_the_connection_that_holds_the_lock() -> None:
+    pair = Pair()
+
+    def before(sql: str) -> None:
+        if sql == "UNLOCK TABLES":
+            raise StatementFailed("sql_error", "no", errno=1, evidence={"member": "p"})
+
+    pair.world.primary.before = before
+    with pair.at_one_gtid():
+        assert not pair.primary_admin.usable
+        assert pair.world.primary.locked_by is None
+    pair.as_before()
+
+
+def test_a_server_that_is_gone_is_told_of_and_waited_for_no_longer_than_that() -> None:
+    pair = Pair()
+    with pytest.raises(HaError) as raised, pair.at_one_gtid():
+        pair.replica.down = True
+    assert raised.value.code == "applier_left_stopped"
+    assert "START REPLICA" in raised.value.next_step
+    assert pair.world.now < 1000 + 2 * snapshot._RESTART_PATIENCE
+
+
+def test_a_server_that_comes_back_is_started() -> None:
+    pair = Pair()
+    real = pair.world.sleep
+
+    def sleep(seconds: float) -> None:
+        real(seconds)
+        if pair.world.now > 1030.0:
+            pair.replica.down = False
+
+    pair.world.sleep = sleep  # type: ignore[method-assign]
+    with pytest.raises(HaError) as raised, pair.at_one_gtid():
+        pair.replica.down = True
+    assert raised.value.code == "connect_refused"
+    pair.as_before()
+
+
+def test_mutant_the_connection_is_not_opened_again() -> None:
+    pair = Pair()
+    first = pair.replica_admin()
+    pair.replica_admin = lambda: first  # type: ignore[method-assign]
+    with pytest.raises(HaError) as raised, pair.at_one_gtid():
+        first.close()
+    assert raised.value.code == "applier_left_stopped"
+    with pytest.raises(AssertionError):
+        pair.as_before()
+
+
+def test_mutant_nobody_unlocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "_let_go", lambda *given: None)
+    with pytest.raises(AssertionError):
+        test_whatever_breaks_everything_is_as_before("error")
