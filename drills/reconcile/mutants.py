@@ -50,7 +50,7 @@ class Mutant:
 
 
 def _at_once() -> list[Patch]:
-    return [(module, "CONFIRMED_BY", 1) for module in (settle, recheck)]
+    return [(module, "CONFIRMED_BY", 1) for module in (settle, recheck, multiset)]
 
 
 def _no_barrier() -> list[Patch]:
