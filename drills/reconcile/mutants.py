@@ -25,6 +25,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency impo
     recheck,
     run,
     settle,
+    snapshot,
     whole,
 )
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.gtid import GtidSet
@@ -108,6 +109,17 @@ def _no_watermark() -> list[Patch]:
     return [(recent, "activity", unremembered)]
 
 
+def _no_snapshot() -> list[Patch]:
+    original = snapshot._open
+
+    def read_on(primary: Any, *more: Any) -> str:
+        gtids = original(primary, *more)
+        primary.execute("ROLLBACK", within=10.0)
+        return gtids
+
+    return [(snapshot, "_open", read_on)]
+
+
 def _deletes_unseen() -> list[Patch]:
     """Rows that were deleted are not looked at: as by a tool that takes from the log what is there yet."""
     original = recheck.Recheck._read
@@ -163,6 +175,12 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "lock_kept": Mutant(
         f"a row stays locked for {HELD:g} s", "hot", frozenset({"waited", "verdicts", "nothing_else"}), _lock_kept
+    ),
+    "no_snapshot": Mutant(
+        "the primary is read on while the replica stands still",
+        "snapshot",
+        frozenset({"nothing_else", "verdicts"}),
+        _no_snapshot,
     ),
     "no_watermark": Mutant(
         "transactions that are open are not remembered",

@@ -4,7 +4,7 @@ to be reported of them. Pure."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.findings import (
     COUNT,
@@ -12,6 +12,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.find
     MISSING,
     RECENT_BINLOG,
     RECENT_TIME,
+    SNAPSHOT,
     VALUE,
     WHOLE,
 )
@@ -60,7 +61,7 @@ class Plant:
     columns: tuple[str, ...] = ()
     times: tuple[int, int] = (0, 0)
     before: tuple[str, ...] = ()
-    modes: tuple[str, ...] = field(default=(WHOLE,))
+    modes: tuple[str, ...] = (WHOLE, SNAPSHOT)
 
     @property
     def identity(self) -> Identity:

@@ -10,7 +10,7 @@ from unittest import mock
 
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import recheck
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import run as comparing
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.findings import WHOLE
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.findings import SNAPSHOT, WHOLE
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.recent import Wish
 
 from benchmarks.cluster import Cluster
@@ -197,6 +197,7 @@ class Stage:
             include=tuple(include),
             reveal=True,
             now=time.time(),
+            admin=reach.admin if SNAPSHOT in modes else None,
             **more,
         )
 

@@ -286,6 +286,7 @@ BITES: dict[str, Callable[[], Any]] = {
     "standstill_unseen": lambda: mutants.preflight._stopped,
     "errant_unseen": lambda: mutants.preflight.errant,
     "no_watermark": lambda: vars(mutants.recent)["activity"],
+    "no_snapshot": lambda: mutants.snapshot._open,
     "one_way_by_time": extra_is_seen,
     "deletes_unseen": lambda: recheck.Recheck._read,
     "lock_kept": lambda: recheck.Recheck._while_locked,
