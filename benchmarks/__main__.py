@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from benchmarks import (
     binlog_keys,
     clone,
+    consistency,
     emergency_failover,
     false_failover,
     group_replication,
@@ -62,6 +63,7 @@ BENCHMARKS: Mapping[str, Entry] = {
         false_failover.run, "full load on all cores: no failover, and how far that was from one"
     ),
     clone.NAME: Entry(clone.run, "mysql_clone's copy over a bare CLONE statement, in pairs", 5),
+    consistency.NAME: Entry(consistency.run, "comparing tables: beside bare checksums and pt-table-checksum", 5),
     rewind.NAME: Entry(rewind.run, "the old primary's start to rewound and verified, at three sizes of data", 2),
     binlog_keys.NAME: Entry(binlog_keys.run, "keys that a binary log touched, rows a second at four widths", 5),
     price_of_safety.NAME: Entry(

@@ -13,3 +13,10 @@ def interleaved(variants: Sequence[Variant], rounds: int) -> Iterator[tuple[int,
     for number in range(rounds):
         for variant in variants:
             yield number, variant
+
+
+def there_and_back(variants: Sequence[Variant], rounds: int) -> Iterator[tuple[int, Variant]]:
+    """ABCCBAABC...: as ``interleaved``, and none is always the one that comes after the same other."""
+    for number in range(rounds):
+        for variant in reversed(variants) if number % 2 else variants:
+            yield number, variant

@@ -6,7 +6,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import Any, Iterator, Mapping, Optional
 
+from ..errors import HaError
 from ..server.session import Session
+from .canonical import LARGEST_TEXT
 
 _SETTINGS: Mapping[str, Any] = {
     "time_zone": "+00:00",
@@ -18,6 +20,7 @@ _SETTINGS: Mapping[str, Any] = {
 }
 """No value may be read or compared otherwise on one of them: TIMESTAMP in UTC, zero and impossible dates as they are,
 committed rows only, and all of them. Nobody is kept waiting by us."""
+_LEAST_PACKET = 2 * LARGEST_TEXT
 _KILLED_BEFORE = 0.9
 """The server ends a statement a little before the connection is given up."""
 
@@ -27,10 +30,19 @@ def reading(session: Session, *, statement: float, settings: Optional[Mapping[st
     """As long as this lasts the session reads in one way; then its own settings are put back.
 
     :param statement: seconds after which the server ends a statement that reads.
+    :raises HaError: ``packet_too_small``.
     """
     wanted = _wanted(statement, settings)
     shown = ", ".join(f"@@SESSION.{name} AS {name}" for name in wanted)
-    before = session.one(f"SELECT {shown}", within=statement)
+    before = session.one(f"SELECT {shown}, @@SESSION.max_allowed_packet AS packet", within=statement)
+    packet = before.get("packet")
+    if packet is not None and int(packet) < _LEAST_PACKET:
+        raise HaError(
+            "packet_too_small",
+            f"{session.name}: a JSON text of more than max_allowed_packet ({packet} bytes) is shown as an empty one",
+            evidence={"member": session.name, "max_allowed_packet": int(packet), "least": _LEAST_PACKET},
+            next_step=f"SET GLOBAL max_allowed_packet = {_LEAST_PACKET} there, or more.",
+        )
     _set(session, wanted, statement)
     try:
         yield

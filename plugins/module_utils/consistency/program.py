@@ -14,6 +14,7 @@ It compares, says each finding in one line of the journal, writes the report, an
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from typing import Any, Callable, Mapping, Optional, Sequence
@@ -150,7 +151,18 @@ def main(
     except HaError as error:
         tell(ERROR, str(error))
         return WRONG_CONFIG
-    return 0 if options.check else work(settings, clock, comparing, tell)
+    if options.check:
+        return 0
+    # An end like any other: a snapshot lets the replica's applier go on.
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        return work(settings, clock, comparing, tell)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(number: int, _frame: Any) -> None:
+    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

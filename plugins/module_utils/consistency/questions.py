@@ -7,6 +7,7 @@ from typing import Any, Mapping, Sequence
 
 from ..binlog.statement_objects import Named
 from . import canonical
+from .chunks import counted
 from .layout import ColumnFacts, Layout
 from .lookup import Lookup, Range, Statement, Unfit, predicate, quoted, within
 
@@ -83,6 +84,9 @@ class Table:
         return _statement(f"SELECT {', '.join(shown)} {self._from} WHERE {condition}", values)
 
     def _at(self, keys: Sequence[Key]) -> Statement:
+        if counted(self.layout) and all(isinstance(key[0], int) for key in keys):
+            # Far cheaper to parse and to plan than as many conditions.
+            return f"{quoted(self.key[0].name)} IN ({', '.join(['%s'] * len(keys))})", tuple(key[0] for key in keys)
         return predicate(self.layout, [Lookup(self.layout.key, key) for key in keys], "=")
 
     def _rows(self) -> str:

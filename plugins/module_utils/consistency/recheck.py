@@ -24,6 +24,7 @@ from typing import Any, Callable, Optional, Sequence
 from ..server.session import Session, StatementFailed
 from .barrier import executed, wait_executed
 from .findings import EXTRA, MISSING, VALUE, Difference
+from .layout import BYTES, ColumnFacts
 from .questions import Key, Rows, Table
 from .settle import Open, Settling
 
@@ -244,8 +245,11 @@ class Recheck:
 
 
 def _plain(table: Table, key: Key) -> dict[str, Optional[str]]:
-    """A key whose row has gone since."""
-    return {
-        column.name: value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-        for column, value in zip(table.key, key)
-    }
+    """A key whose row has gone since, as ``Table.key_text`` shows one."""
+
+    def shown(column: ColumnFacts, value: Any) -> str:
+        if not isinstance(value, bytes):
+            return str(value)
+        return value.hex().upper() if column.data_type in BYTES else value.decode("utf-8", "backslashreplace")
+
+    return {column.name: shown(column, value) for column, value in zip(table.key, key)}

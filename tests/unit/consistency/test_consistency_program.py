@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,24 @@ class Run:
 @pytest.fixture()
 def run(tmp_path: Path) -> Run:
     return Run(tmp_path)
+
+
+def test_the_end_that_systemd_asks_for_lets_go_of_what_is_held(run: Run) -> None:
+    """A snapshot holds a replica's applier: an end that nobody hears would leave it stopped."""
+    let_go = []
+
+    def comparing(_settings: config.Config, _now: float, _saying: Callable[[str], None]) -> Mapping[str, Any]:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.sigtimedwait([], 5.0)
+        finally:
+            let_go.append(True)
+        raise AssertionError("nobody heard it")
+
+    with pytest.raises(SystemExit) as ended:
+        program.main(["--config", str(run.config)], comparing, lambda: reports.NOW, lambda priority, text: None)
+    assert let_go == [True]
+    assert ended.value.code == 128 + signal.SIGTERM
 
 
 def test_a_pass_is_0_and_one_quiet_line(run: Run) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import (
     checkpoint,
+    chunks,
     findings,
     one_table,
     run,
@@ -42,6 +43,14 @@ TABLES = {"a": keyed(1, 2, 3), "bag": Held({1: "x", 2: "x", 3: "y"}, keyed=False
 OTHER_TYPE = (COLUMNS[0], {**COLUMNS[1], "type": "varchar(50)"})
 OTHER_COLLATION = (COLUMNS[0], {**COLUMNS[1], "collation": "utf8mb4_0900_ai_ci"})
 FAULTS = ("error", "lost", "dies")
+
+
+@pytest.fixture(autouse=True)
+def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two rows each: a run has many, and can be cut off between them."""
+    for name, value in (("_FIRST", 2), ("LEAST", 2), ("_GROWTH", 1.0)):
+        monkeypatch.setattr(chunks, name, value)
+    monkeypatch.setattr(run, "_SAVE_EVERY", 0.0)
 
 
 def world(**how: Any) -> World:
@@ -135,7 +144,7 @@ def dies_in_the_middle(made: World) -> None:
 
     def before(sql: str) -> None:
         seen[0] += sql == "aggregate"
-        made.nodes["r1"].down = seen[0] >= 3
+        made.nodes["r1"].down = seen[0] >= 4
 
     made.nodes["r1"].before = before
 
