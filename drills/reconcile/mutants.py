@@ -33,8 +33,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.gtid import Gtid
 Patch = tuple[Any, str, Any]
 """Of what, which attribute, and what is there instead."""
 
-_LENGTHS = re.compile(r", LENGTH\(`[^`]+`\)")
-_NULLS = re.compile(r", (?:(?:\d+ \* )?ISNULL\(`[^`]+`\)(?: \+ )?)+")
+_LAST_IS_NULL = re.compile(r", ISNULL\(`[^`]+`\)")
 _WAITS: tuple[ModuleType, ...] = (recheck, whole, multiset, one_table, run)
 HELD = 5.0
 """Seconds for which a lock is held that may be held for two."""
@@ -67,9 +66,15 @@ def _one_way() -> list[Patch]:
     return [(settle.Settling, "see", see)]
 
 
-def _without(pattern: re.Pattern[str]) -> list[Patch]:
+def _no_lengths() -> list[Patch]:
+    original = canonical.plan
+    return [(canonical, "plan", lambda columns: original(columns)._replace(lengths=()))]
+
+
+def _no_nulls() -> list[Patch]:
+    """NULL has the length of an empty text, and of the last column nothing is said."""
     original = canonical.text
-    return [(canonical, "text", lambda columns: pattern.sub("", original(columns)))]
+    return [(canonical, "text", lambda columns: _LAST_IS_NULL.sub("", original(columns).replace(", -1)", ", 0)")))]
 
 
 def _xor_alone() -> list[Patch]:
@@ -150,11 +155,9 @@ MUTANTS: Mapping[str, Mutant] = {
         "a digest with a separator, and no lengths",
         "collisions",
         frozenset({"found", "verdicts"}),
-        lambda: _without(_LENGTHS),
+        _no_lengths,
     ),
-    "no_nulls": Mutant(
-        "a digest that leaves NULL out", "collisions", frozenset({"found", "verdicts"}), lambda: _without(_NULLS)
-    ),
+    "no_nulls": Mutant("a digest that leaves NULL out", "collisions", frozenset({"found", "verdicts"}), _no_nulls),
     "reals_as_text": Mutant(
         "FLOAT and DOUBLE as the text that is shown", "collisions", frozenset({"found"}), _reals_as_text
     ),
@@ -179,7 +182,7 @@ MUTANTS: Mapping[str, Mutant] = {
     "no_snapshot": Mutant(
         "the primary is read on while the replica stands still",
         "snapshot",
-        frozenset({"nothing_else", "verdicts"}),
+        frozenset({"found", "nothing_else", "verdicts"}),
         _no_snapshot,
     ),
     "no_watermark": Mutant(

@@ -216,6 +216,7 @@ PAIRS_OF_VALUES = (
     Pair("boundary moved: ('ab', 'c'), ('a', 'bc')", {"a": "'ab'", "b": "'c'"}, {"a": "'a'", "b": "'bc'"}),
     Pair("columns exchanged", {"a": "'x'", "b": "'y'"}, {"a": "'y'", "b": "'x'"}),
     Pair("NULL in the other column", {"b": "'x'"}, {"a": "'x'", "b": "NULL"}),
+    Pair("NULL and '' exchanged", {"b": "''"}, {"a": "''", "b": "NULL"}),
     Pair("NULL, ''", {}, {"a": "''"}),
     Pair("'', NULL", {"a": "''"}, {"a": "NULL"}),
     Pair("'', the separator", {"a": "''"}, {"a": "'#'"}),
