@@ -161,7 +161,7 @@ def _allowed(report: Mapping[str, Any], mode: str) -> dict[tuple[str, str], Sequ
 def _differences(stage: Stage, case: Case, _options: Options, round_: Round) -> None:
     with _under_load(stage, case, round_), _planted(stage, case.planted):
         index = stage.binlog_index if RECENT_BINLOG in case.modes else ""
-        recent = Wish(binlog_index=index)
+        recent = Wish(binlog_index=index, binlog_within=0.0)  # the last file
         report = _compared(stage, round_, case.modes, assertions=case.assertions, recent=recent)
     round_.checks += _judged(stage, case, report)
 

@@ -356,6 +356,8 @@ LOST_LATER: tuple[Plant, ...] = (
 )
 
 _BY_LOG = (WHOLE, RECENT_BINLOG)
+# In a file of its own: of a table that the same file creates, the log does not tell which rows.
+_NEXT_FILE = "FLUSH BINARY LOGS"
 TOUCHED: tuple[Plant, ...] = (
     Plant(
         "a DELETE was lost",
@@ -364,7 +366,7 @@ TOUCHED: tuple[Plant, ...] = (
         (_insert(ACCOUNT, ACCOUNT.row(160)),),
         (f"DELETE FROM {_A} WHERE id = 160",),
         _id(160),
-        before=(f"DELETE FROM {_A} WHERE id = 160",),
+        before=(_NEXT_FILE, f"DELETE FROM {_A} WHERE id = 160"),
         modes=_BY_LOG,
     ),
     Plant(
