@@ -14,7 +14,7 @@ export PYTHONPATH := $(CURDIR)
 export PATH := $(CURDIR)/build/venv/bin:$(PATH)
 
 # Drills without a playbook: python -m drills NAME. Those of the cluster need a deployed one.
-OWN_DRILLS := two_phase_commit rewind rewind_refused clone_rejoin
+OWN_DRILLS := two_phase_commit rewind rewind_refused clone_rejoin reconcile
 CLUSTER_DRILLS := $(filter-out two_phase_commit,$(OWN_DRILLS))
 
 VENV := build/venv/bin
@@ -26,7 +26,7 @@ PLAYBOOK := $(VENV)/ansible-playbook
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
-	@echo "Variables: SCENARIO, GATE, REPEAT, ROUNDS, DRIVER, SEED, CASE, COMMITS, MUTANT, MINUTES, RUNS, PYTEST_ARGS, LAB_NAME, LAB_DB_HOSTS, LAB_ZONES, LAB_SUBNET, LAB_BASE_IMAGE, LAB_MIRROR (lab/README.md)"
+	@echo "Variables: SCENARIO, GATE, REPEAT, ROUNDS, DRIVER, SEED, CASE, COMMITS, DELAY, MUTANT, MINUTES, RUNS, PYTEST_ARGS, LAB_NAME, LAB_DB_HOSTS, LAB_ZONES, LAB_SUBNET, LAB_BASE_IMAGE, LAB_MIRROR (lab/README.md)"
 
 .PHONY: venv
 venv: ## virtual environment with the pinned requirements
@@ -60,10 +60,10 @@ demo: lab-up ## replication in the lab, a crash of the primary, and the verdict
 	@$(LAB) verdict
 
 .PHONY: drill
-drill: $(if $(filter $(CLUSTER_DRILLS),$(SCENARIO)),deployed,lab-up) ## one drill: SCENARIO=primary_crash (README.md), two_phase_commit, rewind, rewind_refused, clone_rejoin
+drill: $(if $(filter $(CLUSTER_DRILLS),$(SCENARIO)),deployed,lab-up) ## one drill: SCENARIO=primary_crash (README.md), two_phase_commit, rewind, rewind_refused, clone_rejoin, reconcile
 	$(if $(filter $(OWN_DRILLS),$(SCENARIO)),$(VENV)/python -m drills $(SCENARIO) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(ROUND_SEED),--round-seed $(ROUND_SEED)) $(if $(MUTANT),--mutant $(MUTANT)) \
-	  $(if $(COMMITS),--commits $(COMMITS)) $(CASE),\
+	  $(if $(COMMITS),--commits $(COMMITS)) $(if $(DELAY),--delay $(DELAY)) $(if $(MINUTES),--minutes $(MINUTES)) $(CASE),\
 	  $(PLAYBOOK) lossless.mysql_ha.failover_drill -e drill_scenario=$(or $(SCENARIO),primary_crash))
 	@$(LAB) verdict
 

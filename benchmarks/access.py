@@ -35,6 +35,7 @@ class Access:
     ca: str
     admin: Login
     monitor: Login
+    reconcile: Login
     writer: Login
     replication: ReplicationLogin
     clone: CloneLogin
@@ -77,6 +78,7 @@ def _parse(found: dict[str, Any], ca: Path) -> Access:
         ca=str(ca),
         admin=login("admin"),
         monitor=login("monitor"),
+        reconcile=login("reconcile"),
         writer=login("writer"),
         replication=ReplicationLogin(
             found["replication_user_prefix"], found["replication_password"], found["replication_ca"]

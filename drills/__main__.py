@@ -1,4 +1,5 @@
-"""``python -m drills matrix``, ``soak``, ``two_phase_commit``, ``rewind`` and the like: see --help and README.md."""
+"""``python -m drills matrix``, ``soak``, ``two_phase_commit``, ``rewind``, ``reconcile`` and the like: see --help and
+README.md."""
 
 from __future__ import annotations
 
@@ -18,6 +19,9 @@ from drills import matrix, soak
 from drills.comeback import run as comeback
 from drills.comeback.rewind import COMMITS
 from drills.errors import DrillError
+from drills.reconcile import run as reconcile
+from drills.reconcile.cases import CASES, Options
+from drills.reconcile.mutants import MUTANTS
 from drills.scenarios import BY_NAME, GATE, SCENARIOS
 from drills.steps import MANAGER, PROCEDURE
 from drills.two_phase import mutants
@@ -46,6 +50,12 @@ def parser() -> argparse.ArgumentParser:
         four.add_argument("cases", nargs="*", metavar="CASE", help=f"all without one: {', '.join(drill.cases)}")
         four.add_argument("--commits", type=int, default=COMMITS, help=f"that wait, of 'thousands' (default {COMMITS})")
         four.add_argument("--mutant", choices=drill.mutants, default="", help="break it: it has to be noticed")
+    five = commands.add_parser(reconcile.NAME, help="differences planted under load, and what a comparison finds")
+    five.add_argument("cases", nargs="*", metavar="CASE", help=f"all without one: {', '.join(CASES)}")
+    five.add_argument("--delay", type=int, default=Options.delay, help="seconds, of 'delayed' (default 30)")
+    five.add_argument("--minutes", type=float, default=Options.minutes, help="of 'delayed' (default 60)")
+    five.add_argument("--rounds", type=int, default=Options.rounds, help="of 'clean' (default 20)")
+    five.add_argument("--mutant", choices=list(MUTANTS), default="", help="break it: its case has to notice it")
     for command in (one, two):
         command.add_argument("--seed", type=int, help="of the session; chosen and printed without it")
         command.add_argument(
@@ -76,6 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         unknown = [name for name in options.cases if name not in comeback.DRILLS[options.command].cases]
         if unknown or options.commits < 1:
             top.error(f"there is no case {', '.join(unknown)}" if unknown else "--commits: at least 1")
+    if options.command == reconcile.NAME:
+        unknown = [name for name in options.cases if name not in CASES]
+        if unknown or options.rounds < 1 or options.delay < 1:
+            top.error(f"there is no case {', '.join(unknown)}" if unknown else "--rounds, --delay: at least 1")
     asked = getattr(options, "seed", None)
     seed = random.SystemRandom().randrange(1 << 32) if asked is None else asked
     # A run that is told to end puts everything back, as on Ctrl-C.
@@ -86,6 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cluster = Cluster.open()
         if options.command in comeback.DRILLS:
             return comeback.run(cluster, options.command, options.cases, commits=options.commits, mutant=options.mutant)
+        if options.command == reconcile.NAME:
+            wanted = Options(options.delay, options.minutes, options.rounds)
+            return reconcile.run(cluster, options.cases, wanted, options.mutant)
         if options.command == "soak":
             return soak.run(cluster, options.minutes, seed, options.driver, options.round_seed)
         chosen = [BY_NAME[name] for name in options.names] or list(GATE if options.gate else SCENARIOS)

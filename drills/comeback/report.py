@@ -1,18 +1,18 @@
 """What the rounds came to: build/drill/report.json, and from it report.html. Pure but for ``write``.
 
 verdict             pass or fail
-scenario            rewind, rewind_refused or clone_rejoin; description
+scenario            rewind, rewind_refused, clone_rejoin or reconcile; description
 rounds              [{case, said, seconds, checks [{name, holds, said}], facts {...}, condition}]
 checks              [{name, title, holds, said}] over all rounds: False when one is broken, None when one saw nothing
 reasons             of what does not hold
 not_run             cases that were not asked for
-commits, mutant, server_version, conditions, began_at, ended_at
+mutant, server_version, conditions, began_at, ended_at; and what else the drill was told (commits)
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,18 @@ def document(
     description: str,
     asked: Sequence[str],
     all_cases: Sequence[str],
-    commits: int,
+    settings: Mapping[str, Any],
     mutant: str,
     server_version: str,
     began_at: float,
     ended_at: float,
+    titles: Mapping[str, str] = judge.TITLES,
 ) -> dict[str, Any]:
-    """The whole report."""
+    """The whole report.
+
+    :param settings: whatever else the drill was told.
+    :param titles: of the checks, in the order in which they are shown.
+    """
     broken = [
         f"{one['case']}, {found['name']}: {found['said']}"
         for one in rounds
@@ -49,10 +54,10 @@ def document(
         "description": description,
         "verdict": "pass" if rounds and not broken else "fail",
         "rounds": [dict(one) for one in rounds],
-        "checks": _over_all(rounds),
+        "checks": _over_all(rounds, titles),
         "reasons": broken or ([] if rounds else ["nothing was carried out"]),
         "not_run": [name for name in all_cases if name not in asked],
-        "commits": commits,
+        **settings,
         "mutant": mutant,
         "server_version": server_version,
         "conditions": summary([Condition(**one["condition"]) for one in rounds], server_version),
@@ -61,9 +66,9 @@ def document(
     }
 
 
-def _over_all(rounds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _over_all(rounds: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> list[dict[str, Any]]:
     found = []
-    for name, title in judge.TITLES.items():
+    for name, title in titles.items():
         of = [(one["case"], each) for one in rounds for each in one["checks"] if each["name"] == name]
         if not of:
             continue
@@ -77,8 +82,8 @@ def _over_all(rounds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def write(report: Mapping[str, Any], directory: Path) -> None:
+def write(report: Mapping[str, Any], directory: Path, shown: Callable[[Mapping[str, Any]], str] = render) -> None:
     """report.json and report.html, each as a whole."""
     directory.mkdir(parents=True, exist_ok=True)
     drill_common.write_file(str(directory / "report.json"), json.dumps(report, indent=2, default=str) + "\n")
-    drill_common.write_file(str(directory / "report.html"), render(report))
+    drill_common.write_file(str(directory / "report.html"), shown(report))

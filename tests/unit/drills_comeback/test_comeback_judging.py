@@ -140,7 +140,7 @@ def made(*rounds: dict[str, Any], asked: tuple[str, ...] = ("one",)) -> dict[str
         description="d",
         asked=asked,
         all_cases=["one", "hundred"],
-        commits=5000,
+        settings={"commits": 5000},
         mutant="",
         server_version="9.7.4",
         began_at=0.0,
@@ -200,7 +200,7 @@ def test_each_drill_has_cases_and_mutants(scenario: str) -> None:
 def test_make_knows_them() -> None:
     makefile = (Path(__file__).resolve().parents[3] / "Makefile").read_text()
     own = re.search(r"^OWN_DRILLS := (.+)$", makefile, re.MULTILINE)
-    assert own and set(own[1].split()) == {"two_phase_commit", *run.DRILLS}
+    assert own and set(own[1].split()) == {"two_phase_commit", "reconcile", *run.DRILLS}
 
 
 def test_every_point_of_the_rewind_is_a_case() -> None:
