@@ -29,6 +29,7 @@ class Remembered:
 
     def __init__(self, directory: str, cluster: str, question: str) -> None:
         self._question = question
+        self._changed = False
         self._path = os.path.join(directory, f"{cluster}.recent.json") if directory else ""
         kept = self._load()
         windows = kept.get("windows")
@@ -46,14 +47,12 @@ class Remembered:
             return None
 
     def keep_window(self, named: Named, replica: str, memory: Memory) -> None:
-        """:raises HaError: ``state_unwritable``."""
         self._windows[_key(named, replica)] = memory.as_state()
-        self._save()
+        self._changed = True
 
     def keep_read(self, gtids: GtidSet) -> None:
-        """:raises HaError: ``state_unwritable``."""
         self.read = gtids
-        self._save()
+        self._changed = True
 
     def _load(self) -> Mapping[str, Any]:
         try:
@@ -63,9 +62,14 @@ class Remembered:
             return {}
         return kept if isinstance(kept, dict) and kept.get("format") == FORMAT else {}
 
-    def _save(self) -> None:
-        if not self._path:
+    def save(self) -> None:
+        """What was kept since the last time. Without it the next run begins where this one did.
+
+        :raises HaError: ``state_unwritable``.
+        """
+        if not self._path or not self._changed:
             return
+        self._changed = False
         kept = {"format": FORMAT, "windows": self._windows, "question": self._question, "read": str(self.read)}
         text = json.dumps(kept)
         try:

@@ -129,14 +129,13 @@ class Recent:
         self._all_same = False
 
     def finished(self) -> None:
-        """Every table was looked at on every replica: the next run begins where this one ended, if all was the same.
-
-        :raises HaError: ``state_unwritable``.
-        """
+        """Every table was looked at on every replica: the next run begins where this one ended, if all was the same."""
         if self._touched is not None and self._all_same:
             self.remembered.keep_read(self._to_remember)
 
     def close(self) -> None:
+        """:raises HaError: ``state_unwritable``."""
+        self.remembered.save()
         if self._touched is not None:
             self._touched.close()
             self._touched = None
