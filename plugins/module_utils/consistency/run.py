@@ -545,6 +545,24 @@ def _plans(kept: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def _sides_of(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """A difference of two results, its rows by column as those of tables are; a name that is there twice is counted."""
+    told = dict(evidence)
+    for side in ("primary", "replica"):
+        row = told.get(side)
+        if isinstance(row, str):
+            told[side] = {"digest": row}
+        elif isinstance(row, list):
+            cells: dict[str, Any] = {}
+            for place, cell in enumerate(row, 1):
+                name, value = (
+                    (cell["column"], cell["value"]) if isinstance(cell, Mapping) else (f"column {place}", cell)
+                )
+                cells[f"{name} ({place})" if name in cells else str(name)] = value
+            told[side] = cells
+    return told
+
+
 def _asserted(verdict: Verdict) -> dict[str, Any]:
     """As the report has it."""
     return {
@@ -559,7 +577,7 @@ def _asserted(verdict: Verdict) -> dict[str, Any]:
         "rows_primary": verdict.rows.get("primary"),
         "rows_replica": verdict.rows.get("replica"),
         "difference_count": verdict.count,
-        "differences": [dict(each) for each in verdict.evidence],
+        "differences": [_sides_of(each) for each in verdict.evidence],
         "rounds": verdict.rounds,
         "errno": verdict.errno,
     }

@@ -689,3 +689,18 @@ def test_mutant_an_applier_is_started_with_the_connection_that_is_there(
 
     monkeypatch.setattr(run.snapshot, "_as_it_was", once)
     fails(test_a_snapshot_leaves_appliers_and_locks_as_they_were_whatever_breaks, fault)
+
+
+# --- assertions ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("side", "told"),
+    [
+        ("0f3a", {"digest": "0f3a"}),
+        ([{"column": "total", "value": "60.50"}], {"total": "60.50"}),
+        ([{"column": "a", "value": "1"}, {"column": "a", "value": None}], {"a": "1", "a (2)": None}),
+        (["id", "sum"], {"column 1": "id", "column 2": "sum"}),
+    ],
+)
+def test_the_rows_of_an_assertion_are_told_by_column(side: Any, told: dict[str, Any]) -> None:
+    evidence = {"kind": "value", "columns": ["a"], "primary": side}
+    assert run._sides_of(evidence) == {"kind": "value", "columns": ["a"], "primary": told}
