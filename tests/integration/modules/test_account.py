@@ -39,7 +39,7 @@ GRANTS: dict[str, dict[str, str]] = {
         "performance_schema.*": "SELECT",
         "lossless_ha.*": "SELECT",
     },
-    "reconcile": {ALL: "SELECT, SHOW VIEW, REPLICATION CLIENT, SERVICE_CONNECTION_ADMIN"},
+    "reconcile": {ALL: "SELECT, SHOW VIEW, PROCESS, REPLICATION CLIENT, SERVICE_CONNECTION_ADMIN"},
     "keeper": {
         ALL: "REPLICATION CLIENT, SERVICE_CONNECTION_ADMIN, CONNECTION_ADMIN, SYSTEM_VARIABLES_ADMIN",
         "performance_schema.*": "SELECT",
