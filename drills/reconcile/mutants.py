@@ -108,8 +108,9 @@ def _standstill_unseen() -> list[Patch]:
 
 
 def _no_watermark() -> list[Patch]:
-    def unremembered(*asked: Any, **more: Any) -> Any:
-        return dataclasses.replace(activity.activity(*asked, **more), statement=None, transactions=())
+    def unremembered(primary: Any, *, within: float, **more: Any) -> Any:
+        found = activity.activity(primary, within=within, **more)
+        return dataclasses.replace(found, statement=None, transactions=())
 
     return [(recent, "activity", unremembered)]
 
