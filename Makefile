@@ -91,7 +91,7 @@ static: venv ## linters, types, documentation, packaging
 
 .PHONY: unit
 unit: venv ## tests that need nothing but Python
-	$(PYTEST) tests/unit tests/lab -m "not lab" $(PYTEST_ARGS)
+	$(PYTEST) tests/unit tests/lab -m "not lab and not long" $(PYTEST_ARGS)
 
 .PHONY: integration
 integration: lab-up ## tests on the lab's servers
@@ -123,4 +123,4 @@ test: lab-up ## all but the long suites (test-long, drills, molecule, bench); en
 
 .PHONY: test-long
 test-long: deployed ## what takes minutes each: clones that break off, and the drills of the way back with their mutants
-	$(PYTEST) -m long tests/integration tests/system $(PYTEST_ARGS)
+	$(PYTEST) -m long tests/unit tests/integration tests/system $(PYTEST_ARGS)

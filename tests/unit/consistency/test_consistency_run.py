@@ -329,7 +329,11 @@ def with_fault(make: Callable[[], World], number: int, fault: str, **asked: Any)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("modes", [("whole",), ("snapshot",), ("whole", "snapshot")], ids="+".join)
+@pytest.mark.parametrize(
+    "modes",
+    [("whole",), ("snapshot",), pytest.param(("whole", "snapshot"), marks=pytest.mark.long)],
+    ids="+".join,
+)
 def test_whatever_breaks_wherever_what_differs_never_passes(fault: str, modes: tuple[str, ...]) -> None:
     for number in range(1, len(statements(different, modes=modes)) + 1):
         _made, report = with_fault(different, number, fault, modes=modes)
