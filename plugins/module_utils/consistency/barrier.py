@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Iterator, Mapping, Optional
 
 from ..errors import HaError
-from ..server.session import Session
+from ..server.session import Session, StatementFailed
 from .canonical import LARGEST_TEXT
 
 _SETTINGS: Mapping[str, Any] = {
@@ -27,33 +27,44 @@ _KILLED_BEFORE = 0.9
 
 @contextmanager
 def reading(session: Session, *, statement: float, settings: Optional[Mapping[str, Any]] = None) -> Iterator[None]:
-    """As long as this lasts the session reads in one way; then its own settings are put back.
+    """As long as this lasts the session reads in one way; then its own settings are put back. A session of which that
+    fails is closed: whoever used it next would read under settings that are not its own.
 
     :param statement: seconds after which the server ends a statement that reads.
-    :raises HaError: ``packet_too_small``.
+    :param settings: besides those of every comparison, or instead of them.
+    :raises HaError: ``packet_too_small``; the session is as it was.
     """
+    _refuse_small_packets(session, statement)
     wanted = _wanted(statement, settings)
     shown = ", ".join(f"@@SESSION.{name} AS {name}" for name in wanted)
-    before = session.one(f"SELECT {shown}, @@SESSION.max_allowed_packet AS packet", within=statement)
-    packet = before.get("packet")
-    if packet is not None and int(packet) < _LEAST_PACKET:
-        raise HaError(
-            "packet_too_small",
-            f"{session.name}: a JSON text of more than max_allowed_packet ({packet} bytes) is shown as an empty one",
-            evidence={"member": session.name, "max_allowed_packet": int(packet), "least": _LEAST_PACKET},
-            next_step=f"SET GLOBAL max_allowed_packet = {_LEAST_PACKET} there, or more.",
-        )
+    before = session.one(f"SELECT {shown}", within=statement)
     _set(session, wanted, statement)
     try:
         yield
     finally:
         if session.usable:
-            _set(session, {name: before[name] for name in wanted}, statement)
+            try:
+                _set(session, {name: before[name] for name in wanted}, statement)
+            except StatementFailed:
+                session.close()
 
 
 def prepare(session: Session, *, statement: float, settings: Optional[Mapping[str, Any]] = None) -> None:
     """As ``reading``, for a session that is closed afterwards: nothing is put back."""
+    _refuse_small_packets(session, statement)
     _set(session, _wanted(statement, settings), statement)
+
+
+def _refuse_small_packets(session: Session, statement: float) -> None:
+    """A server shows a text that is larger than its packets as an empty one, and two of those are the same."""
+    packet = int(session.one("SELECT @@SESSION.max_allowed_packet AS packet", within=statement)["packet"])
+    if packet < _LEAST_PACKET:
+        raise HaError(
+            "packet_too_small",
+            f"{session.name}: a JSON text of more than max_allowed_packet ({packet} bytes) is shown as an empty one",
+            evidence={"member": session.name, "max_allowed_packet": packet, "least": _LEAST_PACKET},
+            next_step=f"SET GLOBAL max_allowed_packet = {_LEAST_PACKET} there, or more.",
+        )
 
 
 def _wanted(statement: float, settings: Optional[Mapping[str, Any]]) -> Mapping[str, Any]:

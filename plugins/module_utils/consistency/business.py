@@ -26,6 +26,7 @@ from ..server.session import Session, StatementFailed
 from . import assertion_verdict as judge
 from .assertion_verdict import VERDICTS, Comparison, Repeated, Result, Settling, Verdict
 from .assertions import ZERO_ROWS, Assertion
+from .barrier import reading
 from .findings import DIFFERENT, ERROR, LAGGING, PASS, SKIPPED, UNSTABLE
 
 Barrier = Callable[[str, str, float], bool]
@@ -34,9 +35,10 @@ Barrier = Callable[[str, str, float], bool]
 PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0)
 """Seconds before each round."""
 
-# What would let two servers answer the same statement on the same rows with other results.
+# What would let two servers answer the same statement on the same rows with other results, besides what ``reading``
+# sets; and a barrier that waits on this session is no statement of an assertion.
 _SETTINGS: Mapping[str, Any] = {
-    "time_zone": "+00:00",
+    "max_execution_time": 0,
     "sql_mode": "ONLY_FULL_GROUP_BY",  # and so no ANSI_QUOTES, which read_only_sql rests on
     "transaction_isolation": "REPEATABLE-READ",  # only then a transaction has one snapshot
     "collation_connection": "utf8mb4_0900_ai_ci",
@@ -46,11 +48,7 @@ _SETTINGS: Mapping[str, Any] = {
     "lc_time_names": "en_US",
     "sql_auto_is_null": 0,
     "completion_type": "NO_CHAIN",  # a ROLLBACK ends the snapshot, and begins nothing
-    "sql_select_limit": (1 << 64) - 1,
 }
-# Set before each statement, and put back with the others.
-_PER_STATEMENT = ("max_execution_time", "lock_wait_timeout")
-
 # Errors whose message quotes names and the statement, and never a value of a row.
 _NAMES_ONLY = frozenset(
     {1044, 1046, 1049, 1052, 1054, 1055, 1064, 1140, 1142, 1143, 1146, 1222, 1248, 1305, 1356, 1370}
@@ -150,27 +148,21 @@ class _Side:
     @contextmanager
     def prepared(self) -> Iterator[None]:
         """The session has the settings of a comparison meanwhile. One that can not have them fails when it is read."""
-        names = [*_SETTINGS, *_PER_STATEMENT]
-        before: Mapping[str, Any] = {}
-        try:
-            shown = ", ".join(f"@@SESSION.{name} AS {name}" for name in names)
-            before = self.session.one(f"SELECT {shown}", within=self._grace)
-            self._set(_SETTINGS)
-        except HaError as error:
-            self.failed = error
-        try:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(reading(self.session, statement=self._grace, settings=_SETTINGS))
+                stack.callback(self._let_go)
+            except HaError as error:
+                self.failed = error
             yield
-        finally:
-            if before and self.session.usable:
-                self._restore({name: before[name] for name in names})
 
-    def _restore(self, settings: Mapping[str, Any]) -> None:
-        try:
-            self._set(settings)
-            self.session.execute("SET SESSION timestamp = DEFAULT", within=self._grace)
-        except HaError:
-            # Whoever used it next would read under settings that are not its own.
-            self.session.close()
+    def _let_go(self) -> None:
+        """The clock goes on again."""
+        if self.session.usable:
+            try:
+                self.session.execute("SET SESSION timestamp = DEFAULT", within=self._grace)
+            except HaError:
+                self.session.close()
 
     def _set(self, settings: Mapping[str, Any]) -> None:
         wanted = ", ".join(f"SESSION {name} = %s" for name in settings)

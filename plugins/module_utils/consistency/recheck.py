@@ -5,7 +5,9 @@
 gtid_executed (at t2), then the replica executes all of that, and only then its rows are read (at t3). Equal means: the
 replica's row at t3 is the primary's row at t1. At t3 it has executed everything that the primary had at t1, and maybe
 more. If nothing that came since touched the row, the two were compared at the same state. If something did, the
-replica's row is what that change wrote: binlog_row_image is FULL, so the primary's whole row.
+replica's row is what that change wrote: binlog_row_image is FULL, so the primary's whole row. (Reading the other way
+round would compare with a primary of later, and waiting for nothing with a replica of earlier: then a row that is yet
+to be overwritten could look the same, and be judged before it was.)
 
 **Why "different once" means nothing**, and when it does: see ``settle``.
 

@@ -5,19 +5,9 @@ An archive names rows by their images; here each is looked for on both servers, 
 by a key where the table has one, else by all of its columns. Of DDL the definitions are compared. What cannot be
 compared makes the verdict ``unknown``, never ``equal``.
 
-**Why "the same once" is enough.** In each round the rows are read on the primary first (at t1), then the primary's
-gtid_executed (at t2), then the returning server executes all of that, and only then its rows are read (at t3). Equal
-means: the returning server's row at t3 is the primary's row at t1. At t3 it has executed everything that the primary
-had at t1, and maybe more. If nothing that came since touched the row, the two were compared at the same state. If
-something did, the returning server's row is what that change wrote: binlog_row_image is FULL, so the primary's whole
-row. (Reading the other way round would compare with a primary of later, and waiting for nothing with a replica of
-earlier: then a row that is yet to be overwritten could look the same, and be judged before it was.)
-
-**Why "different once" means nothing.** The primary goes on: a change after t1 that has reached the returning server by
-t3 makes two right rows differ. A commit is also visible a moment before its GTID is in gtid_executed, so the returning
-server may not have been told to wait for it. So a row counts as different only after ``CONFIRMED_BY`` rounds with
-growing pauses in each of which the primary's row was the same: had it not been touched, the returning server, which had
-executed all that made it so, would have had to show it. A row that never rests that long is ``unknown``.
+In each round the rows are read on the primary first, then the returning server executes all that the primary had
+executed, and only then its rows are read. When a row is the same, when it differs, and why: ``consistency/recheck.py``,
+whose rounds these are. A row that never rests is ``unknown``: nobody is kept waiting for it by a lock.
 
 The servers answer with digests (``compare_plan``); values are only read of rows that differ, and only when asked for.
 """
@@ -27,14 +17,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from contextlib import ExitStack, contextmanager
-from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Sequence, TypeVar
+from contextlib import ExitStack
+from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 from ..binlog import archive, statement_objects
 from ..binlog.rows_json import ROW
 from ..binlog.statement_objects import Named, objects_of
+from ..consistency.barrier import executed, reading, wait_executed
 from ..consistency.layout import COLUMNS, UNIQUE_KEYS, Layout, layout_difference, layout_of
 from ..consistency.lookup import Lookup, Unfit, fits
+from ..consistency.recheck import CONFIRMED_BY, PAUSES
 from ..consistency.settle import Answer, Open, Settling
 from ..errors import HaError
 from ..server.session import Session, StatementFailed, identifier
@@ -42,8 +34,6 @@ from . import compare_plan as plan
 
 EQUAL, DIFFERENT, UNKNOWN = "equal", "different", "unknown"
 
-PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
-"""Seconds before each round of a batch."""
 KEYED_BATCH = 200
 COUNTED_BATCH = 20
 MOST_PENDING = 4000
@@ -51,16 +41,6 @@ MOST_SEEN = 200_000
 MOST_LISTED = 100
 _NO_SUCH = frozenset({1049, 1146})
 _INTERRUPTED = 3024
-
-# No value may be read or compared otherwise on one of them: TIMESTAMP in UTC as archived, zero and impossible dates as
-# they are, committed rows only.
-_SETTINGS: Mapping[str, Any] = {
-    "time_zone": "+00:00",
-    "sql_mode": "ALLOW_INVALID_DATES",
-    "transaction_isolation": "READ-COMMITTED",
-}
-
-T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,7 +203,7 @@ class _Comparing:
         try:
             with ExitStack() as stack:
                 for session in (self._primary, self._returning):
-                    stack.enter_context(self._settings(session))
+                    stack.enter_context(reading(session, statement=self._limits.statement))
                 self._all(told)
         except _Stopped as error:
             self._lack(str(error))
@@ -232,6 +212,9 @@ class _Comparing:
         except HaError as error:
             if error.code == "rows_unreadable":
                 raise
+            if error.code == "packet_too_small":
+                self._lack(error.message)
+                return self._result()
             # An archive of before there were decoded rows is decoded now, and could not be to its end.
             self._never(f"rows behind one that could not be decoded: {error.code}")
         return self._result()
@@ -266,23 +249,6 @@ class _Comparing:
 
     # Asking
 
-    @contextmanager
-    def _settings(self, session: Session) -> Iterator[None]:
-        """The session's own settings are put back: it is not ours."""
-        names = [*_SETTINGS, "max_execution_time"]
-        shown = ", ".join(f"@@SESSION.{name} AS {name}" for name in names)
-        before = session.one(f"SELECT {shown}", within=self._within())
-        self._set(session, {**_SETTINGS, "max_execution_time": int(self._limits.statement * 900)})
-        try:
-            yield
-        finally:
-            if session.usable:
-                self._set(session, {name: before[name] for name in names})
-
-    def _set(self, session: Session, settings: Mapping[str, Any]) -> None:
-        wanted = ", ".join(f"SESSION {name} = %s" for name in settings)
-        session.execute(f"SET {wanted}", tuple(settings.values()), within=self._limits.statement)
-
     def _left(self) -> float:
         return self._started + self._limits.within - self._clock()
 
@@ -297,15 +263,9 @@ class _Comparing:
 
     def _catch_up(self) -> None:
         """The returning server executes what the primary has executed by now."""
-        executed = self._query(self._primary, "SELECT @@GLOBAL.gtid_executed AS gtids")[0]["gtids"]
-        patience = max(0.001, min(self._limits.catch_up, self._left()))
-        # It has a limit of its own, and may take longer than a statement that reads.
-        late = self._returning.one(
-            "SELECT /*+ MAX_EXECUTION_TIME(0) */ WAIT_FOR_EXECUTED_GTID_SET(%s, %s) AS late",
-            (executed, round(patience, 3)),
-            within=patience + self._limits.statement,
-        )["late"]
-        if late is None or int(late):
+        gtids = executed(self._primary, within=self._within())
+        patience = min(self._limits.catch_up, self._left())
+        if not wait_executed(self._returning, gtids, patience=patience, statement=self._limits.statement):
             raise _Stopped(f"{self._returning.name} did not catch up within {patience:g} s")
 
     def _rounds(self, read: Callable[[Session], Answer], settling: Settling[str]) -> None:
@@ -359,7 +319,7 @@ class _Comparing:
             seen["there" if session is self._primary else "here"] = found
             return {"layout": repr(found)}
 
-        settling: Settling[str] = Settling()
+        settling: Settling[str] = Settling(CONFIRMED_BY)
         self._rounds(read, settling)
         there, here = seen["there"], seen["here"]
         what, columns = layout_difference(there, here)
@@ -380,7 +340,7 @@ class _Comparing:
 
     def _batch(self, table: _Table, wanted: Sequence[Lookup]) -> None:
         named = table.named
-        settling: Settling[str] = Settling()
+        settling: Settling[str] = Settling(CONFIRMED_BY)
         try:
             sql, values = plan.rows_query(named.schema, named.table, table.layout, wanted)
             first = True
@@ -468,7 +428,7 @@ class _Comparing:
             shown = plan.definition(self._shown(session, f"SHOW CREATE {what}"))
             return {} if shown is None else {"definition": shown}
 
-        settling: Settling[str] = Settling()
+        settling: Settling[str] = Settling(CONFIRMED_BY)
         self._rounds(read, settling)
         for each in settling.different.values():
             kind = "definition"

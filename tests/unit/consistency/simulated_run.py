@@ -122,6 +122,7 @@ class Node:
         self.errant = ""
         self.filtered = False
         self.down = False
+        self.packet = 64 << 20
         self.lock_refused = 0
         """So often the lock for all tables is not to be had."""
         self.locked_by: Optional[Sim] = None
@@ -227,6 +228,8 @@ class Sim:
         node.apply()
         if sql.startswith("SET "):
             return []
+        if sql.startswith("SELECT @@SESSION.max_allowed_packet"):
+            return [{"packet": node.packet}]
         if "WAIT_FOR_EXECUTED_GTID_SET" in sql:
             late = bool(GtidSet.parse(values[0]) - GtidSet.parse(node.executed))
             node.world.now += values[1] if late else 0

@@ -25,7 +25,7 @@ OWN: dict[str, Any] = {
     "time_zone": "SYSTEM", "sql_mode": "ANSI_QUOTES", "transaction_isolation": "READ-COMMITTED",
     "collation_connection": "utf8mb4_general_ci", "group_concat_max_len": 1024, "div_precision_increment": 9,
     "default_week_format": 3, "lc_time_names": "cs_CZ", "sql_auto_is_null": 1, "sql_select_limit": 10,
-    "max_execution_time": 77, "lock_wait_timeout": 31536000,
+    "max_execution_time": 77, "lock_wait_timeout": 31536000, "innodb_lock_wait_timeout": 50,
     "completion_type": "CHAIN",
 }  # fmt: skip
 
@@ -93,6 +93,8 @@ class Fake:
             return {"value": f"uuid:1-{self.executed}"}
         if "UNIX_TIMESTAMP" in sql:
             return {"value": "1764291689.123456"}
+        if "max_allowed_packet" in sql:
+            return {"packet": 64 << 20}
         assert "@@SESSION" in sql
         return {name: value for name, value in self.settings.items() if f"AS {name}" in sql}
 

@@ -7,20 +7,26 @@ from typing import Any
 
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.statement_objects import Named
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.barrier import reading
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.barrier import prepare, reading
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.canonical import LARGEST_TEXT
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.layout import Layout
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.questions import Table
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import StatementFailed
 from ansible_collections.lossless.mysql_ha.tests.unit.consistency.columns import KEYED, column
 
 
 class Server:
-    name, usable = "r1", True
+    name = "r1"
 
-    def __init__(self, packet: int) -> None:
+    def __init__(self, packet: int, fails_at: int = 0) -> None:
         self.packet = packet
+        self.fails_at = fails_at
+        self.usable = True
         self.said: list[tuple[Any, ...]] = []
+
+    def close(self) -> None:
+        self.usable = False
 
     def one(self, sql: str, values: Any = (), *, within: float) -> dict[str, Any]:
         shown = [part.rpartition(" AS ")[2] for part in sql[len("SELECT ") :].split(", ")]
@@ -28,6 +34,8 @@ class Server:
 
     def execute(self, sql: str, values: Any = (), *, within: float) -> None:
         self.said.append(tuple(values))
+        if len(self.said) == self.fails_at:
+            raise StatementFailed("sql_error", "no", errno=1231)
 
 
 def test_a_session_reads_in_one_way_and_gets_its_own_back() -> None:
@@ -43,6 +51,16 @@ def test_a_server_that_may_show_nothing_of_a_text_is_refused() -> None:
     with pytest.raises(HaError) as caught, reading(server, statement=10.0):
         raise AssertionError("it reads all the same")
     assert caught.value.code == "packet_too_small" and server.said == []
+    with pytest.raises(HaError, match="max_allowed_packet"):
+        prepare(server, statement=10.0)
+    assert server.said == [] and server.usable
+
+
+def test_a_session_that_does_not_get_its_own_back_is_closed_and_what_was_found_stays() -> None:
+    server: Any = Server(2 * LARGEST_TEXT, fails_at=2)
+    with reading(server, statement=10.0):
+        pass
+    assert not server.usable
 
 
 def test_rows_with_a_whole_number_are_asked_for_in_one_list() -> None:

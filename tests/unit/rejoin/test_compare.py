@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog import archive
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import settle
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.rejoin import compare as room
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.rejoin import compare_plan as plan
@@ -26,7 +25,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session i
 Rows = dict[int, str]
 SETTINGS = {
     "time_zone": "SYSTEM", "sql_mode": "STRICT_TRANS_TABLES", "transaction_isolation": "REPEATABLE-READ",
-    "max_execution_time": 0,
+    "max_execution_time": 0, "sql_select_limit": 10, "innodb_lock_wait_timeout": 50, "lock_wait_timeout": 31536000,
 }  # fmt: skip
 
 
@@ -52,6 +51,7 @@ class Fake:
         self.keyless: set[str] = set()
         self.types = {"id": "int", "v": "varchar(10)"}
         self.settings = dict(SETTINGS)
+        self.packet = 64 << 20
         self.log: list[str] = []
         self.source: Fake | None = None
         self.executed = 0
@@ -88,6 +88,8 @@ class Fake:
         if sql.startswith("SET "):
             self.settings.update(zip(re.findall(r"SESSION (\w+) =", sql), values, strict=True))
             return []
+        if sql.startswith("SELECT @@SESSION.max_allowed_packet"):
+            return [{"packet": self.packet}]
         if sql.startswith("SELECT @@SESSION"):
             return [dict(self.settings)]
         if sql.startswith("SELECT @@GLOBAL.gtid_executed"):
@@ -403,6 +405,13 @@ def test_the_deadline_holds(pair: Pair) -> None:
     assert found.seconds < 1
 
 
+def test_a_server_that_may_show_nothing_of_a_text_is_unknown(pair: Pair) -> None:
+    pair.returning.packet = 1 << 20
+    found = pair.compare(TAIL)
+    assert found.verdict == room.UNKNOWN and not found.for_good
+    assert "max_allowed_packet" in next(iter(found.not_compared))
+
+
 def test_the_sessions_get_their_settings_back(pair: Pair) -> None:
     pair.primary.fails["AS content"] = StatementFailed("sql_error", "", errno=1142)
     pair.compare(TAIL)
@@ -444,7 +453,7 @@ def test_a_key_that_is_forgotten_is_only_looked_for_again(pair: Pair, monkeypatc
 
 
 def test_mutant_without_confirmation(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settle, "CONFIRMED_BY", 1)
+    monkeypatch.setattr(room, "CONFIRMED_BY", 1)
     with pytest.raises(AssertionError):
         test_a_row_in_flight_is_waited_for(pair)
 
