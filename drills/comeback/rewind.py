@@ -35,7 +35,7 @@ MUTANTS = (GATE_ABSENT, ROW_CHANGED)
 @dataclass(frozen=True)
 class Case:
     """``work``: what waits. ``dies``: where the rewind is killed before it is let through. ``comparable``: else it
-    stays ``pending``, until somebody names it expendable."""
+    does not count until the playbook has cloned it."""
 
     said: str
     work: Callable[[int], Sequence[Statements]]
@@ -136,9 +136,14 @@ def _not_comparable(stage: Stage, seen: Waiting, before: Any, checks: list[judge
         *compared(stage, before),
     ]
     known = facts(stage, seen, row)
-    stage.clone()
+    status, said, _result = stage.rejoin()
     again = compared(stage, before)
-    checks += [judge.registered(stage.until_lossless()), judge.way(stage.row(), VERIFIED, cloned=True), *again]
+    checks += [
+        judge.ended_well(status, said),
+        judge.registered(stage.until_lossless()),
+        judge.way(stage.row(), VERIFIED, cloned=True),
+        *again,
+    ]
     # What it was rewound for is over with the clone, at every start from now on.
     stage.restart()
     checks += [judge.registered(stage.until_lossless()), judge.way(stage.row(), VERIFIED, cloned=True)]

@@ -313,21 +313,6 @@ class Stage:
             state and state.semi_sync.replica_enabled
         )
 
-    def clone(self) -> None:
-        """Somebody names the old primary expendable.
-
-        :raises DrillError: not done in time.
-        """
-
-        def done() -> bool:
-            try:
-                self.cluster.converge(frozenset({self.old.name}))
-            except HaError:
-                return False
-            return True
-
-        self.until(done, LOSSLESS_WITHIN, f"{self.old.name} is cloned")
-
     def rejoin(self, given_up: str = "") -> tuple[int, str, dict[str, Any]]:
         """The playbook: its exit status, all it said, and the failed module's result."""
         command = [str(Path(sys.executable).with_name("ansible-playbook")), "lossless.mysql_ha.rejoin"]

@@ -46,8 +46,8 @@ _HOT_COMPARISONS = 200
 _IMPATIENCE = 0.25
 _PATIENCE = 3.0
 """Of the delay."""
-_UNDER_WAY = 2.0
-"""Seconds until everybody writes."""
+_WITHOUT_LOCK = 200
+"""Updates of a hot row that nobody compares yet, to hold the longest against."""
 _TEN_MINUTES = 600.0
 _ALL = tuple(table.name for table in TABLES)
 _DATED = tuple(table.name for table in TABLES if table.dated)
@@ -116,7 +116,7 @@ def go(stage: Stage, name: str, options: Options) -> dict[str, Any]:
 def _under_load(stage: Stage, case: Case, round_: Round, *, long: float = 20.0) -> Iterator[Writers]:
     """Everybody writes; afterwards it is judged whether they did."""
     with writing(stage.socket(stage.primary), more=case.more, long=long) as writers:
-        time.sleep(_UNDER_WAY)
+        writers.until({*CLIENTS, *case.more})
         writers.mark()
         yield writers
         round_.turns = {name: told.turns for name, told in writers.mark().items()}
@@ -275,7 +275,7 @@ def _hot(stage: Stage, case: Case, _options: Options, round_: Round) -> None:
     that do not are soon looked at under a lock, which their clients wait for."""
     limits = Limits(lock=LOCK)
     with _under_load(stage, case, round_) as writers:
-        time.sleep(_UNDER_WAY)
+        writers.until(("hot", *HAMMERS), turns=_WITHOUT_LOCK)
         before = writers.mark()
         first = _compared(stage, round_, case.modes, limits=limits)
         while len(stage.locks) < _LOCKS and len(round_.reports) < _HOT_COMPARISONS:

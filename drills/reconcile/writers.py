@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pymysql
@@ -17,6 +18,7 @@ from drills.errors import DrillError
 from drills.reconcile.tables import LONG, RESTS, SCHEMA
 
 _JOIN_WITHIN = 60.0
+_UNDER_WAY_WITHIN = 60.0
 _KEPT = 200
 """Rows that an inserting client leaves; older ones it deletes."""
 HOT_PAUSE = 0.01
@@ -170,26 +172,41 @@ class Writers:
 
     told: dict[str, Told] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
-    long_transactions: int = 0
     began: float = field(default_factory=time.monotonic)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _news: threading.Condition = field(default_factory=threading.Condition)
 
     def tell(self, name: str, seconds: float) -> None:
-        with self._lock:
+        with self._news:
             told = self.told.setdefault(name, Told())
             told.turns += 1
             told.longest = max(told.longest, seconds)
+            self._news.notify_all()
+
+    def ended(self, name: str, error: Exception) -> None:
+        with self._news:
+            self.errors.append(f"{name}: {error}")
+            self._news.notify_all()
+
+    def until(self, names: Collection[str], *, turns: int = 1, within: float = _UNDER_WAY_WITHIN) -> None:
+        """Until each of these has had so many turns since the last ``mark``.
+
+        :raises DrillError: a client ended, or not within so many seconds.
+        """
+
+        def late() -> list[str]:
+            return [name for name in names if name not in self.told or self.told[name].turns < turns]
+
+        with self._news:
+            self._news.wait_for(lambda: self.errors or not late(), within)
+            if self.errors or late():
+                why = "; ".join(self.errors) or f"not within {within:g} s: {', '.join(late())}"
+                raise DrillError(f"the clients do not write: {why}")
 
     def mark(self) -> dict[str, Told]:
         """What was told until now; everything begins again."""
-        with self._lock:
+        with self._news:
             found, self.told, self.began = self.told, {}, time.monotonic()
             return found
-
-    @property
-    def turns(self) -> int:
-        with self._lock:
-            return sum(each.turns for each in self.told.values())
 
 
 @contextmanager
@@ -202,12 +219,12 @@ def writing(socket: str, *, more: Mapping[str, Client] | None = None, long: floa
     """
     stop = threading.Event()
     writers = Writers()
-    work = {**CLIENTS, **(more or {})}
-    threads = [
-        threading.Thread(target=_guarded, args=(writers, name, _write, socket, each, seed, stop), daemon=True)
-        for seed, (name, each) in enumerate(work.items())
-    ]
-    threads.append(threading.Thread(target=_guarded, args=(writers, "long", _long, socket, long, stop), daemon=True))
+    work: dict[str, Callable[[], None]] = {
+        name: partial(_write, writers, name, socket, each, seed, stop)
+        for seed, (name, each) in enumerate({**CLIENTS, **(more or {})}.items())
+    }
+    work["long"] = partial(_long, socket, long, stop)
+    threads = [threading.Thread(target=_guarded, args=(writers, *each), daemon=True) for each in work.items()]
     for thread in threads:
         thread.start()
     try:
@@ -220,11 +237,11 @@ def writing(socket: str, *, more: Mapping[str, Client] | None = None, long: floa
         raise DrillError("a writer did not end")
 
 
-def _guarded(writers: Writers, name: str, function: Callable[..., None], *arguments: Any) -> None:
+def _guarded(writers: Writers, name: str, function: Callable[[], None]) -> None:
     try:
-        function(writers, name, *arguments)
+        function()
     except (pymysql.err.Error, DrillError) as error:
-        writers.errors.append(f"{name}: {error}")
+        writers.ended(name, error)
 
 
 def _write(writers: Writers, name: str, socket: str, client: Client, seed: int, stop: threading.Event) -> None:
@@ -242,7 +259,7 @@ def _write(writers: Writers, name: str, socket: str, client: Client, seed: int, 
             stop.wait(max(0.0, due - ended))
 
 
-def _long(writers: Writers, name: str, socket: str, seconds: float, stop: threading.Event) -> None:
+def _long(socket: str, seconds: float, stop: threading.Event) -> None:
     with clients.cursor(socket) as cursor:
         turn = 0
         while not stop.is_set():
@@ -256,5 +273,4 @@ def _long(writers: Writers, name: str, socket: str, seconds: float, stop: thread
                 )
             stop.wait(seconds)
             cursor.execute("COMMIT")
-            writers.long_transactions += 1
             turn += 1

@@ -13,8 +13,7 @@ import json
 import os
 from typing import Any, Mapping, Optional
 
-from .. import durable_file
-from ..errors import HaError
+from . import state_file
 
 FORMAT = 2
 OLDEST = 24 * 3600.0
@@ -93,40 +92,13 @@ class Checkpoint:
     def load(self, asked: str, now: float) -> Optional[State]:
         """What an earlier run, or part of one, of the same question left; None: begin anew."""
         # There may be none, or one of another version: everything is compared again, which is never wrong.
-        state = state_from(self._handed or self._read())
+        state = state_from(self._handed or state_file.read(self._path))
         fresh = state is not None and 0 <= now - state.started_at <= OLDEST
         return state if state is not None and fresh and state.question == asked else None
 
-    def _read(self) -> Mapping[str, Any]:
-        try:
-            with open(self._path, encoding="utf-8") as stream:
-                kept = json.load(stream)
-        except (OSError, ValueError):
-            return {}
-        return kept if isinstance(kept, dict) else {}
-
     def save(self, state: State) -> None:
-        if not self._path:
-            return
-        text = json.dumps(state.as_kept())
-        try:
-            durable_file.make_directory(os.path.dirname(self._path))
-            durable_file.replace(self._path, text + "\n").close()
-        except OSError as error:
-            raise self._unwritable(error) from error
+        state_file.write(self._path, state.as_kept())
 
     def forget(self) -> None:
         """The run is over."""
-        if self._path and os.path.exists(self._path):
-            try:
-                os.unlink(self._path)
-            except OSError as error:
-                raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> HaError:
-        return HaError(
-            "state_unwritable",
-            f"cannot write {self._path}: {error.strerror or error}",
-            evidence={"path": self._path, "errno": error.errno},
-            next_step="Make room there, or name another state directory.",
-        )
+        state_file.remove(self._path)

@@ -7,14 +7,13 @@ What is forgotten is only ever compared again.
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Any, Mapping, Optional
+from typing import Any, Optional
 
-from .. import durable_file
 from ..binlog.statement_objects import Named
 from ..errors import HaError
 from ..gtid import EMPTY, GtidSet
+from . import state_file
 from .window import Memory
 
 FORMAT = 1
@@ -31,7 +30,9 @@ class Remembered:
         self._question = question
         self._changed = False
         self._path = os.path.join(directory, f"{cluster}.recent.json") if directory else ""
-        kept = self._load()
+        kept = state_file.read(self._path)
+        if kept.get("format") != FORMAT:
+            kept = {}
         windows = kept.get("windows")
         self._windows: dict[str, Any] = dict(windows) if isinstance(windows, dict) else {}
         try:
@@ -54,34 +55,15 @@ class Remembered:
         self.read = gtids
         self._changed = True
 
-    def _load(self) -> Mapping[str, Any]:
-        try:
-            with open(self._path, encoding="utf-8") as stream:
-                kept = json.load(stream)
-        except (OSError, ValueError):
-            return {}
-        return kept if isinstance(kept, dict) and kept.get("format") == FORMAT else {}
-
     def save(self) -> None:
         """What was kept since the last time. Without it the next run begins where this one did.
 
         :raises HaError: ``state_unwritable``.
         """
-        if not self._path or not self._changed:
-            return
-        self._changed = False
-        kept = {"format": FORMAT, "windows": self._windows, "question": self._question, "read": str(self.read)}
-        text = json.dumps(kept)
-        try:
-            durable_file.make_directory(os.path.dirname(self._path))
-            durable_file.replace(self._path, text + "\n").close()
-        except OSError as error:
-            raise HaError(
-                "state_unwritable",
-                f"cannot write {self._path}: {error.strerror or error}",
-                evidence={"path": self._path, "errno": error.errno},
-                next_step="Make room there, or name another state directory.",
-            ) from error
+        if self._changed:
+            self._changed = False
+            kept = {"format": FORMAT, "windows": self._windows, "question": self._question, "read": str(self.read)}
+            state_file.write(self._path, kept)
 
 
 def _key(named: Named, replica: str) -> str:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from typing import Iterable, Iterator, Optional, Sequence
 
+from ..plain_words import mapping, real
 from .findings import GRAVITY, PASS
-from .report_words import Fields, entries, gravity, mapping, passed, real, table_name
+from .report_words import Fields, entries, gravity, passed, table_name
 
 EVERY = 1000
 """Up to so many tables, each of them is listed."""

@@ -23,6 +23,7 @@ from typing import Any, Mapping, Optional
 
 from .. import durable_file
 from ..errors import HaError, defect
+from ..plain_words import real, utc
 from . import metrics, report_page, report_words
 
 KEEP = 50
@@ -85,7 +86,7 @@ def write(report: Mapping[str, Any], place: Place) -> Written:
     for base in (dated, newest):
         _replace(f"{base}.json", document, PRIVATE)
         _replace(f"{base}.html", page, PRIVATE)
-    began = report_words.real(report.get("started_at"))
+    began = real(report.get("started_at"))
     if report_words.passed(report) and began is not None:
         _replace(f"{newest}.passed", f"{json.dumps(began)}\n", PRIVATE)
     written = Written(f"{newest}.json", f"{newest}.html", _metrics_path(place))
@@ -114,7 +115,7 @@ def last_passed(place: Place) -> Optional[float]:
     with _writing(path):
         try:
             with open(durable_file.open_file(path, os.O_RDONLY), encoding="utf-8") as found:
-                return report_words.real(json.load(found))
+                return real(json.load(found))
         except (FileNotFoundError, ValueError):
             # Damaged is as good as missing: the next pass writes it, and until then the metric is absent.
             return None
@@ -158,7 +159,7 @@ def _writing(path: str) -> Any:
 
 def _stamp(moment: Any) -> str:
     """``20261128T020005Z``."""
-    said = report_words.utc(moment)
+    said = utc(moment)
     if said == "-":
         return "19700101T000000Z"
     return said.removesuffix(" UTC").replace("-", "").replace(":", "").replace(" ", "T") + "Z"

@@ -11,10 +11,11 @@ from __future__ import annotations
 import html
 from typing import Any, Iterable, Sequence
 
+from ..plain_words import mapping, real, sequence, utc
 from . import findings, report_words
 from .findings import COUNT, EXTRA, GRAVITY, MISSING, PASS, VALUE
 from .report_style import SIGNS, STYLE, TONES
-from .report_words import ASSERTION, LABELS, MODES, SERVER, Fields, Finding, counted, mapping, sequence
+from .report_words import ASSERTION, LABELS, MODES, SERVER, Fields, Finding, counted
 
 OPENED = 40
 """Findings that are shown in full; the others are one line each."""
@@ -118,7 +119,7 @@ def _head(report: Fields) -> str:
         '<div class="about">'
         f"<span>Cluster <b>{text(report.get('cluster'))}</b>: primary <b>{text(report.get('primary'))}</b> with "
         f"{replicas or 'no replica'}; {modes or 'no mode'}</span>"
-        f"<span><time>{text(report_words.utc(report.get('started_at')))}</time>, took "
+        f"<span><time>{text(utc(report.get('started_at')))}</time>, took "
         f"{text(report_words.duration(report.get('seconds')))}</span></div>"
         f'<header class="verdict {_tone(ended)}">{_sign(ended)}<div>{_plain_word(ended)}'
         f"<h1>{text(report_words.headline(report))}</h1></div>{what}{_unfinished(report)}</header>"
@@ -139,7 +140,7 @@ def _unfinished(report: Fields) -> str:
 def _numbers(report: Fields) -> str:
     counts = mapping(report.get("counts"))
     tables = report_words.entries(report, "tables")
-    full = sum((report_words.real(entry.get("covered")) or 0) >= 1 for entry in tables)
+    full = sum((real(entry.get("covered")) or 0) >= 1 for entry in tables)
     cells = "".join(
         f"<div><dt>{title}</dt><dd>{value}</dd></div>"
         for title, value in (
@@ -162,7 +163,7 @@ def _numbers(report: Fields) -> str:
 
 
 def _number(value: Any) -> str:
-    number = report_words.real(value)
+    number = real(value)
     return text(None) if number is None else f"{number:,.0f}".replace(",", "&#8239;")
 
 
@@ -374,7 +375,7 @@ def _lines(every: Sequence[Finding]) -> str:
 
 
 def _covered(entry: Fields) -> str:
-    covered = report_words.real(entry.get("covered"))
+    covered = real(entry.get("covered"))
     if covered is None:
         return text(None)
     width = round(min(max(covered, 0), 1) * 70)
@@ -545,7 +546,7 @@ def _tally(report: Fields, mode: str) -> str:
 
 
 def _footer(report: Fields) -> str:
-    moment = text(report_words.utc(report.get("started_at")))
+    moment = text(utc(report.get("started_at")))
     return (
         f"<footer>Made from the JSON report beside this page, of the run that began at {moment}. Only pass is a pass. "
         "A difference counts when it was seen in several rounds, the replica having executed all that the primary had. "

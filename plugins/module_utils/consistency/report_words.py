@@ -12,10 +12,7 @@ import math
 import unicodedata
 from typing import Any, Iterable, Mapping, Sequence
 
-from ..plain_words import mapping as mapping
-from ..plain_words import real as real
-from ..plain_words import sequence as sequence
-from ..plain_words import utc as utc
+from ..plain_words import mapping, real, sequence
 from . import findings
 from .assertions import CRITICAL
 from .findings import DIFFERENT, ERROR, GRAVITY, LAGGING, PASS, SCHEMA_DIFFERS, SKIPPED, UNSTABLE

@@ -16,11 +16,11 @@ from ..errors import HaError
 from ..server.session import Login, Session, StatementFailed
 from ..server.state import Member, Observation, ServerState
 from ..topology.observe import Members
-from . import assertions, business, findings, recheck, snapshot
+from . import assertions, business, findings, recheck, snapshot, summary
 from .assertion_verdict import Verdict
 from .barrier import wait_executed
 from .checkpoint import Checkpoint, State, name_of, question
-from .findings import MODES, TableResult, worst
+from .findings import MODES, TableResult
 from .memory import Remembered
 from .one_table import How, OneTable
 from .pace import Bounds, Pace
@@ -170,7 +170,7 @@ class _Run:
             self._business(names, stopped)
         if findings.SNAPSHOT in request.modes and not self._paused:
             self._snapshots(names, stopped)
-        report = self._report(primary.name, replicas)
+        report = summary.of(self._outcome(primary.name, replicas))
         if report["finished"]:
             self._checkpoint.forget()
         else:
@@ -475,13 +475,9 @@ class _Run:
             self._assert(there, sessions)
         for name, finding in {**stopped, **silent}.items():
             for each in self._assertions:
-                self._asserted.append(
-                    {
-                        **_asserted(Verdict(each.name, each.expect, each.severity, "replica", name, finding.verdict)),
-                        "code": finding.code,
-                        "why": finding.why,
-                    }
-                )
+                verdict = Verdict(each.name, each.expect, each.severity, "replica", name, finding.verdict)
+                told = {**summary.asserted(verdict), "code": finding.code, "why": finding.why}
+                self._asserted.append(told)
 
     def _assert(self, there: Session, sessions: Mapping[str, Session]) -> None:
         def barrier(name: str, gtids: str, patience: float) -> bool:
@@ -500,87 +496,26 @@ class _Run:
             reveal=self._request.reveal,
         )
         for verdict in said.verdicts:
-            self._asserted.append(_asserted(verdict))
+            self._asserted.append(summary.asserted(verdict))
 
-    # --- the report --------------------------------------------------------------------------------------------------
-    def _report(self, primary: str, replicas: Sequence[str]) -> dict[str, Any]:
-        request = self._request
-        verdicts = [*(each.verdict for each in self._servers), *(each.verdict for each in self._results)]
-        verdicts += [each["verdict"] for each in self._asserted if each["severity"] == assertions.CRITICAL]
-        by_verdict: dict[str, int] = {}
-        for result in self._results:
-            by_verdict[result.verdict] = by_verdict.get(result.verdict, 0) + 1
-        return {
-            "cluster": request.cluster,
-            "primary": primary,
-            "replicas": list(replicas),
-            "modes": list(request.modes),
-            "verdict": worst(verdicts),
-            "started_at": self._state.started_at,
-            "seconds": round(self._clock() - self._began, 3),
-            "finished": not self._paused and not any(self._cut_off(result) for result in self._results),
-            "under_way": self._state.as_kept() if self._paused else None,
-            "progress": {"line": self._state.line},
-            "resumed": self._resumed,
-            "servers": [each.as_result() for each in self._servers],
-            "tables": [each.as_result() for each in self._results],
-            "assertions": self._asserted,
-            "repair": _plans(self._state.repair),
-            "counts": {
-                "tables": len({(each.schema, each.table) for each in self._results}),
-                "rows": sum(each.rows for each in self._results),
-                "rechecked": sum(each.rechecked for each in self._results),
-                "differences": sum(each.difference_count for each in self._results),
-                "by_verdict": by_verdict,
-            },
-        }
-
-
-def _plans(kept: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One for each table and replica; of what several modes found, the first."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for each in kept:
-        plan = {name: value for name, value in each.items() if name != "mode"}
-        found.setdefault((each["table"], each["replica"]), plan)
-    return list(found.values())
-
-
-def _sides_of(evidence: Mapping[str, Any]) -> dict[str, Any]:
-    """A difference of two results, its rows by column as those of tables are; a name that is there twice is counted."""
-    told = dict(evidence)
-    for side in ("primary", "replica"):
-        row = told.get(side)
-        if isinstance(row, str):
-            told[side] = {"digest": row}
-        elif isinstance(row, list):
-            cells: dict[str, Any] = {}
-            for place, cell in enumerate(row, 1):
-                name, value = (
-                    (cell["column"], cell["value"]) if isinstance(cell, Mapping) else (f"column {place}", cell)
-                )
-                cells[f"{name} ({place})" if name in cells else str(name)] = value
-            told[side] = cells
-    return told
-
-
-def _asserted(verdict: Verdict) -> dict[str, Any]:
-    """As the report has it."""
-    return {
-        "name": verdict.assertion,
-        "expect": verdict.expect,
-        "severity": verdict.severity,
-        "side": verdict.side,
-        "replica": verdict.member,
-        "verdict": verdict.verdict,
-        "code": "" if verdict.verdict == findings.PASS else f"assertion_{verdict.verdict}",
-        "why": verdict.reason,
-        "rows_primary": verdict.rows.get("primary"),
-        "rows_replica": verdict.rows.get("replica"),
-        "difference_count": verdict.count,
-        "differences": [_sides_of(each) for each in verdict.evidence],
-        "rounds": verdict.rounds,
-        "errno": verdict.errno,
-    }
+    def _outcome(self, primary: str, replicas: Sequence[str]) -> summary.Outcome:
+        state = self._state
+        return summary.Outcome(
+            cluster=self._request.cluster,
+            primary=primary,
+            replicas=replicas,
+            modes=self._request.modes,
+            started_at=state.started_at,
+            seconds=self._clock() - self._began,
+            finished=not self._paused and not any(self._cut_off(result) for result in self._results),
+            resumed=self._resumed,
+            under_way=state.as_kept() if self._paused else None,
+            line=state.line,
+            servers=self._servers,
+            results=self._results,
+            asserted=self._asserted,
+            plans=state.repair,
+        )
 
 
 def _as_the_server(named: Named, mode: str, finding: ServerFinding) -> TableResult:

@@ -18,6 +18,7 @@ Keys are kept as the log's bytes (``binlog.key_rows``) in a ``KeyStore`` of boun
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from typing import Callable, Collection, Iterable, Iterator, Mapping, NamedTuple, Optional, Sequence, Union
 
@@ -284,7 +285,11 @@ class _Origin:
             self.intervals = [interval for _origin, interval in GtidSet({self.origin: held})]
 
 
-class _Reader:
+def _touches_no_row(_kind: int, _data: bytes, _base: int, _form: FormatDescription) -> None:
+    """An event that is known, and left out."""
+
+
+class _Reader(ABC):
     """Feeds on the events of files; a subclass says what happens with keys, statements and what is not understood."""
 
     def __init__(self, wanted: Optional[GtidSet]) -> None:
@@ -309,24 +314,28 @@ class _Reader:
             Kind.XA_PREPARE: self._xa_prepare,
             Kind.INCIDENT: self._incident,
             **dict.fromkeys(events.ROWS_KINDS, self._rows),
-            **dict.fromkeys(_WITHOUT_ROWS, self._nothing),
+            **dict.fromkeys(_WITHOUT_ROWS, _touches_no_row),
         }
 
     # What a subclass does
 
+    @abstractmethod
     def of_interest(self, named: Named) -> bool:
         """Whether the rows of a table have to be read."""
-        raise NotImplementedError
 
+    @abstractmethod
     def put(self, table: _Table, plan: KeyPlan, rows: int, keys: list[bytes]) -> None:
-        raise NotImplementedError
+        """These keys of so many rows were touched."""
 
+    @abstractmethod
     def hand_over(self, named: Named, reason: str, detail: str) -> None:
         """``named`` may be a schema, or everything."""
 
+    @abstractmethod
     def problem(self, reason: str, detail: str, path: str = "") -> None:
         """The result is not complete."""
 
+    @abstractmethod
     def mapped(self, table: _Table) -> None:
         """A TABLE_MAP event with a plan that is new to the reader."""
 
@@ -480,9 +489,6 @@ class _Reader:
             self.problem(GAP, f"where the file stands among others is not known: {error.message}")
 
     # Events
-
-    def _nothing(self, kind: int, data: bytes, base: int, form: FormatDescription) -> None:
-        """An event that touches no row."""
 
     def _incident(self, kind: int, data: bytes, base: int, form: FormatDescription) -> None:
         self.problem(INCIDENT, "the server says that something is not in its log")
@@ -661,6 +667,9 @@ class _Search(_Reader):
         """Whatever was found before is perhaps not the last any more."""
         self.found.clear()
         self.blind = True
+
+    def mapped(self, table: _Table) -> None:
+        """Values are told apart by the plan that they were read with."""
 
     def of_interest(self, named: Named) -> bool:
         return named == self._named

@@ -13,6 +13,7 @@ import time
 from typing import Any, Callable, Mapping, Optional, Sequence, TextIO
 
 from ..errors import HaError
+from ..plain_words import mapping, real, sequence, utc
 from . import client, glance, terminal
 
 DONE, ATTENTION, USAGE, NO_ANSWER = 0, 1, 2, 3
@@ -189,7 +190,7 @@ class Commands:
             found = self._manager.get("api", "clusters", name)
             return found, terminal.cluster(found, self._pen), ATTENTION if found["needs_attention"] else DONE
         said = self._manager.get("api", "status")
-        now = glance.real(glance.mapping(said.get("manager")).get("now")) or self._world.clock()
+        now = real(mapping(said.get("manager")).get("now")) or self._world.clock()
         attention = any(row.look.needs_attention for row in glance.rows(said, now)) or bool(glance.trouble(said, now))
         return said, terminal.status(said, self._pen), ATTENTION if attention else DONE
 
@@ -206,7 +207,7 @@ class Commands:
         for_s = self._options.for_s
         until = None if for_s is None else self._world.clock() + for_s
         said = self._change("pause", {"reason": self._options.reason, "until": until})
-        end = "until it is resumed" if until is None else f"until {glance.utc(until)}"
+        end = "until it is resumed" if until is None else f"until {utc(until)}"
         return said, f"{self._named()}: automatic failover is paused {end}.\n", DONE
 
     def resume(self) -> Answer:
@@ -279,7 +280,7 @@ def run(options: argparse.Namespace, world: World) -> tuple[TextIO, str, int]:
         code = NO_ANSWER if error.code == "manager_unreachable" else USAGE if error.code in _USAGE_CODES else ATTENTION
         if as_json:
             return world.out, _as_json(error.as_result()), code
-        reasons = glance.sequence(error.evidence.get("reasons"))
+        reasons = sequence(error.evidence.get("reasons"))
         pen = world.pen(world.err)
         return world.err, terminal.error(error.code, error.message, reasons, error.next_step, pen), code
     return world.out, _as_json(said) if as_json else told, code

@@ -11,10 +11,7 @@ import re
 import shlex
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
-from ..plain_words import mapping as mapping
-from ..plain_words import real as real
-from ..plain_words import sequence as sequence
-from ..plain_words import utc as utc
+from ..plain_words import mapping, real, sequence, utc
 
 Fields = Mapping[str, Any]
 

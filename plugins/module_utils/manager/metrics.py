@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Iterator, Optional, Sequence
 
+from ..plain_words import mapping, real
 from . import glance
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -32,7 +33,7 @@ def _families(status: glance.Fields, recoveries: Sequence[glance.Fields], now: f
 
 
 def _manager(status: glance.Fields, now: float) -> Iterator[Family]:
-    manager = glance.mapping(status.get("manager"))
+    manager = mapping(status.get("manager"))
     about = (("version", str(manager.get("version") or "")), ("host", str(manager.get("host") or "")))
     yield "mysql_ha_manager_info", "gauge", "The manager that answers; always 1.", [(about, 1.0)]
     yield (
@@ -107,7 +108,7 @@ def _clusters(rows: Sequence[glance.Row], now: float) -> Iterator[Family]:
         "mysql_ha_cluster_cooldown",
         "gauge",
         "1 while a second automatic failover is held back.",
-        [(_of(row), float((glance.real(row.cluster.get("cooldown_until")) or 0.0) > now)) for row in rows],
+        [(_of(row), float((real(row.cluster.get("cooldown_until")) or 0.0) > now)) for row in rows],
     )
     yield (
         "mysql_ha_cluster_members",
@@ -190,7 +191,7 @@ def _recoveries(rows: Sequence[glance.Row], recoveries: Sequence[glance.Fields])
             for (cluster, outcome), number in counted.items()
         ],
     )
-    last = [(_of(row), glance.mapping(row.cluster.get("last_recovery"))) for row in rows]
+    last = [(_of(row), mapping(row.cluster.get("last_recovery"))) for row in rows]
     yield (
         "mysql_ha_last_recovery_time_seconds",
         "gauge",
@@ -235,11 +236,11 @@ def _value(value: float) -> str:
 
 def _number(value: Any) -> Optional[float]:
     """A number, or a truth as 0 or 1."""
-    return float(value) if isinstance(value, bool) else glance.real(value)
+    return float(value) if isinstance(value, bool) else real(value)
 
 
 def _thousandth(value: Any) -> Optional[float]:
-    number = glance.real(value)
+    number = real(value)
     return None if number is None else number / 1000
 
 

@@ -14,6 +14,7 @@ import html
 import string
 from typing import Any, Iterable, Mapping, Sequence
 
+from ..plain_words import mapping, real, sequence, utc
 from . import glance
 from .page_style import SCRIPT, SIGNS, STYLE
 
@@ -55,7 +56,7 @@ def text(value: Any) -> str:
 
 
 def _since(found: glance.Fields) -> str:
-    at = glance.utc(found.get("since"))
+    at = utc(found.get("since"))
     return "" if at == "-" else f'<span class="soft since">since {text(at)}</span>'
 
 
@@ -100,7 +101,7 @@ def cluster(
     now: float,
 ) -> str:
     """One cluster: what it is, what would happen, what has happened. ``explained``: what ``Desk.explain`` says."""
-    found = glance.mapping(glance.mapping(status.get("clusters")).get(name))
+    found = mapping(mapping(status.get("clusters")).get(name))
     row = glance.Row(name, found, glance.look(name, found, now))
     body = "".join(
         (
@@ -139,7 +140,7 @@ def _whole(title: str, body: str, rows: Sequence[glance.Row]) -> str:
 
 def _head(summary: str, totals: Mapping[str, int], status: glance.Fields, now: float) -> str:
     """The state of everything, how many clusters are how, and the manager itself."""
-    manager = glance.mapping(status.get("manager"))
+    manager = mapping(status.get("manager"))
     late = glance.lateness(status, now)
     trouble = glance.trouble(status, now)
     started = glance.age(manager.get("started_at"), now)
@@ -168,7 +169,7 @@ def _head(summary: str, totals: Mapping[str, int], status: glance.Fields, now: f
     title = f"<h1>{text(summary)}</h1>" if summary else ""
     return (
         f'<header><div class="about"><span>Manager {" &middot; ".join(facts)}</span>'
-        f"<span>as of <time>{text(glance.utc(now))}</time></span></div>"
+        f"<span>as of <time>{text(utc(now))}</time></span></div>"
         f"{title}{f'<ul class=totals>{chips}</ul>' if chips else ''}{notes}</header>"
     )
 
@@ -227,7 +228,7 @@ def _card(row: glance.Row, now: float) -> str:
         f"<div><dt>{title}</dt><dd>{text(value)}</dd></div>"
         for title, value in (("term", found.get("term")), ("n", found.get("n")), ("k", found.get("k")))
     )
-    recovery = glance.mapping(found.get("last_recovery"))
+    recovery = mapping(found.get("last_recovery"))
     return (
         f'<article class="card {row.look.level}">'
         f'<header><h3>{_sign(row.look.level)}<a href="{_address(row.name)}">{text(row.name)}</a></h3><dl>{facts}</dl>'
@@ -288,7 +289,7 @@ def _node(name: str, member: glance.Fields, role: str, attached: bool = True) ->
     where = " / ".join(text(part) for part in (member.get("city"), member.get("zone")) if part)
     writable = {True: "writable", False: "read-only"}.get(member.get("writable"), "") if up else ""  # type: ignore[arg-type]
     answer = "" if up else str(member.get("answer") or "no answer").replace("_", " ")
-    lag = glance.real(member.get("lag_s"))
+    lag = real(member.get("lag_s"))
     counts = {True: "acknowledger", False: "does not acknowledge"}.get(member.get("acknowledges"), "")  # type: ignore[arg-type]
     kept = "out of service" if out else counts if role != "primary" else ""
     words = [text(word) for word in (answer, writable, kept) if word]
@@ -315,7 +316,7 @@ def _last(recovery: glance.Fields, row: glance.Row) -> str:
 def _explained(explained: glance.Fields) -> str:
     """The answer to: what would the manager do were the primary to die now?"""
     plan, durability = glance.sentences(explained.get("plan")), glance.sentences(explained.get("durability"))
-    obstacles = [glance.mapping(entry) for entry in glance.sequence(explained.get("obstacles"))]
+    obstacles = [mapping(entry) for entry in sequence(explained.get("obstacles"))]
     parts = [f"<h2>Were the primary to die now</h2><p>{text(explained.get('would'))}</p>"]
     if obstacles:
         rows = "".join(
@@ -355,7 +356,7 @@ def _entry(recovery: glance.Fields, now: float, with_cluster: bool) -> str:
     gone = glance.seconds(glance.age(recovery.get("at"), now))
     sign = _sign(_OUTCOME_SIGNS.get(outcome, "notice"))
     cells = (
-        f"<td><time>{text(glance.utc(recovery.get('at')))}</time>"
+        f"<td><time>{text(utc(recovery.get('at')))}</time>"
         f"<small>{text(gone)} ago, {text(recovery.get('trigger'))}</small></td>{where}",
         f"<td class=outcome>{sign}<b>{text(glance.result_said(recovery))}</b>{_folded(recovery)}</td>",
         f"<td class=move>{_move(recovery)}</td><td>{text(recovery.get('zero_loss'))}</td>",
@@ -372,9 +373,9 @@ def _move(recovery: glance.Fields) -> str:
 
 
 def _acknowledged(recovery: glance.Fields) -> str:
-    seen = glance.mapping(recovery.get("acknowledged"))
+    seen = mapping(recovery.get("acknowledged"))
     if seen:
-        return f"{text(seen.get('by'))}<small>{text(glance.utc(seen.get('at')))}</small>"
+        return f"{text(seen.get('by'))}<small>{text(utc(seen.get('at')))}</small>"
     if glance.is_open(recovery):
         return f"<b>not yet</b><small><code>mysql-ha ack {text(recovery.get('id'))}</code></small>"
     return "&ndash;"
@@ -384,7 +385,7 @@ def _folded(recovery: glance.Fields) -> str:
     """Why, what was refused, what to do, the hooks, the journal."""
     refusal = glance.sentences(recovery.get("refusal"))
     reasons = glance.sentences(recovery.get("reasons"))
-    hooks = [glance.mapping(hook) for hook in glance.sequence(recovery.get("hooks"))]
+    hooks = [mapping(hook) for hook in sequence(recovery.get("hooks"))]
     failed = [hook for hook in hooks if not hook.get("ok")]
     parts = []
     if glance.is_maintenance(recovery):
@@ -424,9 +425,8 @@ def _phases(recovery: glance.Fields) -> str:
     """The phases on one line of time, and the longest ones by name."""
     phases = [
         (str(phase.get("name")), start, length)
-        for phase in map(glance.mapping, glance.sequence(recovery.get("phases")))
-        if (start := glance.real(phase.get("start_ms"))) is not None
-        and (length := glance.real(phase.get("duration_ms"))) is not None
+        for phase in map(mapping, sequence(recovery.get("phases")))
+        if (start := real(phase.get("start_ms"))) is not None and (length := real(phase.get("duration_ms"))) is not None
     ]
     if not phases:
         return "&ndash;"

@@ -16,6 +16,7 @@ import urllib.parse
 from typing import Any, Callable, ContextManager, Mapping, NoReturn, Optional, Sequence
 
 from ..errors import HaError
+from ..plain_words import mapping, real
 from . import glance, metrics, page
 from .desk import Desk
 
@@ -268,7 +269,7 @@ def _cluster(front: Front, names: Sequence[str], _query: Query, now: float) -> R
 
 
 def _find(front: Front, name: str) -> glance.Fields:
-    clusters = glance.mapping(front.desk.status().get("clusters"))
+    clusters = mapping(front.desk.status().get("clusters"))
     if name not in clusters:
         raise HaError(
             "unknown_cluster",
@@ -276,7 +277,7 @@ def _find(front: Front, name: str) -> glance.Fields:
             evidence={"clusters": sorted(clusters)[:50]},
             next_step="mysql-ha clusters lists them.",
         )
-    return glance.mapping(clusters[name])
+    return mapping(clusters[name])
 
 
 def _recoveries(front: Front, _names: Sequence[str], query: Query, _now: float) -> Reply:
@@ -305,14 +306,14 @@ def _health(front: Front, _names: Sequence[str], _query: Query, now: float) -> R
     """200 while the loop ticks in time, 503 and the reason otherwise; besides, how many failovers are under way."""
     status = front.desk.status()
     trouble = glance.trouble(status, now)
-    clusters = glance.mapping(status.get("clusters")).values()
+    clusters = mapping(status.get("clusters")).values()
     body = {
         "healthy": not trouble,
         "reason": trouble,
         "late_s": glance.lateness(status, now),
-        "started_at": glance.mapping(status.get("manager")).get("started_at"),
+        "started_at": mapping(status.get("manager")).get("started_at"),
         "clusters": len(clusters),
-        "acting": sum(glance.is_acting(glance.mapping(cluster)) for cluster in clusters),
+        "acting": sum(glance.is_acting(mapping(cluster)) for cluster in clusters),
     }
     return _json(body, 503 if trouble else 200)
 
@@ -335,7 +336,7 @@ def _page_of(front: Front, name: str, now: float) -> Reply:
         explained = {"would": f"This could not be worked out: {error.message}", "obstacles": [error.as_result()]}
     with front.turn:
         status = front.desk.status()
-        if name not in glance.mapping(status.get("clusters")):
+        if name not in mapping(status.get("clusters")):
             return Reply(404, HTML, page.nothing_there(name, status, now).encode())
         view = page.cluster(name, status, front.desk.recoveries(name, 100), explained, now)
     return Reply(200, HTML, view.encode())
@@ -405,7 +406,7 @@ def wish_of(body: bytes, now: float) -> Wish:
         _invalid("by is missing: the name of the person who asks")
     until = given.get("until")
     if until is not None:
-        moment = glance.real(until)
+        moment = real(until)
         if moment is None or moment <= now:
             _invalid("until must be a time to come, in seconds since the epoch")
         until = moment

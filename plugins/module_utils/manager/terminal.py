@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Iterable, Iterator, Sequence
 
+from ..plain_words import mapping, real, sequence, utc
 from . import glance
 
 _SIGNS = {glance.PERSON: "x", glance.ACTING: ">", glance.NOTICE: "!", glance.QUIET: "=", glance.WELL: "."}
@@ -44,8 +45,8 @@ def clean(value: Any) -> str:
 # --- status ----------------------------------------------------------------------------------------------------------
 def status(said: glance.Fields, pen: Pen) -> str:
     """All clusters: those that are not well in full, the others by their names."""
-    manager = glance.mapping(said.get("manager"))
-    now = glance.real(manager.get("now")) or 0.0
+    manager = mapping(said.get("manager"))
+    now = real(manager.get("now")) or 0.0
     rows = glance.rows(said, now)
     lines = [pen.bold(glance.title(said, rows, now)), pen.faint(_manager(manager, said, now))]
     trouble = glance.trouble(said, now)
@@ -94,7 +95,7 @@ def _well(rows: Sequence[glance.Row], pen: Pen) -> Iterator[str]:
 
 def cluster(found: glance.Fields, pen: Pen) -> str:
     """One cluster, as ``/api/clusters/NAME`` answers it."""
-    now = glance.real(found.get("now")) or 0.0
+    now = real(found.get("now")) or 0.0
     name = str(found.get("name"))
     return _text(_row(glance.Row(name, found, glance.look(name, found, now)), now, pen))
 
@@ -111,7 +112,7 @@ def _row(row: glance.Row, now: float, pen: Pen) -> Iterator[str]:
     yield from _told("next", [look.next_step] if look.next_step else [], pen)
     yield from _told("held", glance.holds(found), pen)
     yield from _told("run", look.commands, pen)
-    recovery = glance.mapping(found.get("last_recovery"))
+    recovery = mapping(found.get("last_recovery"))
     if recovery and glance.recovery_line(recovery) not in look.why:
         yield from _told("last", [glance.recovery_line(recovery)], pen)
 
@@ -130,7 +131,7 @@ def _members(found: glance.Fields, pen: Pen) -> Iterator[str]:
         up = glance.answers(member)
         first = name == primary
         kind, words = ("", "primary") if first else glance.link(member, found)
-        lag = glance.real(member.get("lag_s"))
+        lag = real(member.get("lag_s"))
         state = " ".join(
             part
             for part in (
@@ -183,7 +184,7 @@ def history(found: Sequence[glance.Fields], pen: Pen) -> str:
     rows = [("WHEN", "ID", "CLUSTER", "OUTCOME", "PRIMARY", "ZERO LOSS", "OUTAGE", "ACKNOWLEDGED")]
     rows += [
         (
-            glance.utc(entry.get("at")),
+            utc(entry.get("at")),
             clean(entry.get("id")),
             clean(entry.get("cluster")),
             clean(glance.result_said(entry)),
@@ -212,7 +213,7 @@ def _move(entry: glance.Fields) -> str:
 
 
 def _seen(entry: glance.Fields) -> str:
-    seen = glance.mapping(entry.get("acknowledged"))
+    seen = mapping(entry.get("acknowledged"))
     return clean(seen.get("by")) if seen else "not yet" if glance.is_open(entry) else "-"
 
 
@@ -222,10 +223,10 @@ def recovery(entry: glance.Fields, pen: Pen) -> str:
     lines += _told("run", [f"{entry['run_id']}, recovery {entry.get('id')}"] if entry.get("run_id") else [], pen)
     phases = [
         f"{phase.get('name')} {glance.milliseconds(phase.get('duration_ms'))}"
-        for phase in map(glance.mapping, glance.sequence(entry.get("phases")))
+        for phase in map(mapping, sequence(entry.get("phases")))
     ]
     lines += _told("took", [", ".join(phases)] if phases else [], pen)
-    hooks = [glance.mapping(hook) for hook in glance.sequence(entry.get("hooks"))]
+    hooks = [mapping(hook) for hook in sequence(entry.get("hooks"))]
     lines += _told("hook", [f"{h.get('name')} failed: {h.get('message')}" for h in hooks if not h.get("ok")], pen)
     return _text(lines)
 
@@ -252,7 +253,7 @@ def explained(said: glance.Fields, pen: Pen) -> str:
     ]
     for number, step in enumerate(glance.sentences(said.get("plan")), 1):
         lines.append(f"    {number}. {clean(step)}")
-    obstacles = [glance.mapping(entry) for entry in glance.sequence(said.get("obstacles"))]
+    obstacles = [mapping(entry) for entry in sequence(said.get("obstacles"))]
     if obstacles:
         lines += ["", pen.bold("What stands in the way")]
     for entry in obstacles:
@@ -266,7 +267,7 @@ def explained(said: glance.Fields, pen: Pen) -> str:
 
 def error(code: str, message: str, reasons: Sequence[Any], next_step: str, pen: Pen) -> str:
     """An error or a refusal: all its reasons, and what to do."""
-    more = [glance.mapping(reason) for reason in reasons]
+    more = [mapping(reason) for reason in reasons]
     if len(more) > 1:
         message = f"refused, for {len(more)} reasons"
     lines = [pen.level(glance.PERSON, f"x {clean(message)}") + f" [{clean(code)}]"]

@@ -14,18 +14,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import pymysql
 import pytest
 import yaml
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import assertions as parsing
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.assertions import Assertion
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.barrier import wait_executed
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.business import Limits, Report, run
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.server import accounts
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import Login, Session
-from scratch import Server, grants
+from pair import PASSWORD, Pair
+from scratch import Server
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "roles" / "consistency" / "files" / "assertions"
-PASSWORD = "reconcile'canary"
 LIMITS = Limits(within=60, catch_up=10, grace=5)
 SETTINGS = (
     "time_zone",
@@ -42,36 +41,8 @@ def statements(text: str) -> list[str]:
     return [statement for statement in "\n".join(lines).split(";") if statement.strip()]
 
 
-class Both:
+class Both(Pair):
     """A primary with the examples' tables, and its replica."""
-
-    def __init__(self, servers: list[Server]) -> None:
-        self.primary, self.replica = servers
-
-    def make(self) -> None:
-        account = accounts.Account("lossless_reconcile", "%", accounts.RECONCILE)
-        quoted = pymysql.converters.escape_string(PASSWORD)
-        self.primary.sql(
-            "SET GLOBAL super_read_only = OFF",
-            "SET GLOBAL read_only = OFF",
-            f"CREATE USER {account.sql_name} IDENTIFIED BY '{quoted}' REQUIRE SSL",
-            *(f"GRANT {what} ON {where} TO {account.sql_name}" for what, where in grants(account)),
-            *statements((EXAMPLES / "examples.sql").read_text(encoding="utf-8")),
-        )
-        self.replica.sql(
-            f"CHANGE REPLICATION SOURCE TO SOURCE_HOST='{self.primary.address}', SOURCE_PORT=33062,"
-            " SOURCE_USER='root', SOURCE_SSL=1, SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1",
-            "START REPLICA",
-            "SET GLOBAL super_read_only = OFF",
-        )
-        self.caught_up()
-
-    def caught_up(self) -> None:
-        executed = self.primary.value("@@GLOBAL.gtid_executed")
-        assert self.replica.value(f"WAIT_FOR_EXECUTED_GTID_SET('{executed}', 20)") == 0
-
-    def behind_its_back(self, *changes: str) -> None:
-        self.replica.sql("SET SESSION sql_log_bin = 0", *changes)
 
     def session(self, server: Server, user: str = "lossless_reconcile", password: str = PASSWORD) -> Session:
         login = Login(user, password, ca=str(server.farm.files / "ca.pem"))
@@ -84,8 +55,7 @@ class Both:
 
         def barrier(name: str, gtids: str, within: float) -> bool:
             assert name == "s2"
-            asked = "SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %s) AS late"
-            return replica.one(asked, (gtids, round(within, 3)), within=within + 5)["late"] == 0
+            return wait_executed(replica, gtids, patience=within, statement=5)
 
         try:
             report = run(
@@ -115,7 +85,7 @@ def failing(report: Report) -> set[tuple[str, str, str]]:
 @pytest.fixture(scope="module")
 def both(farm: Any) -> Both:
     made = Both(farm.fresh(2))
-    made.make()
+    made.make(*statements((EXAMPLES / "examples.sql").read_text(encoding="utf-8")))
     return made
 
 

@@ -18,11 +18,10 @@ from typing import Any
 import pymysql
 import pytest
 import scratch
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.server import accounts
+from pair import PASSWORD, Pair
 from playing import run_module
 
 MODULE = "mysql_consistency"
-PASSWORD = "reconcile'canary\\%s"
 ODD = 'it\'s \\ 100% "odd" `x` 😀'
 TYPES = (
     "CREATE TABLE run.types (id INT AUTO_INCREMENT PRIMARY KEY, t VARCHAR(60), b VARBINARY(20), n DECIMAL(30,10),"
@@ -32,48 +31,23 @@ ASSERTIONS = [
     {"name": "as many accounts", "sql": "SELECT COUNT(*) FROM run.account", "expect": "equal"},
     {"name": "no debts", "sql": "SELECT id FROM run.account WHERE balance < 0", "expect": "zero_rows"},
 ]
+TABLES = (
+    "CREATE DATABASE run",
+    "CREATE TABLE run.account (id INT PRIMARY KEY, balance DECIMAL(20,2) NOT NULL)",
+    "INSERT INTO run.account WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 900)"
+    " SELECT n, n * 10 FROM s",
+    "CREATE TABLE run.journal (day DATE, what VARCHAR(20))",
+    "INSERT INTO run.journal VALUES ('2024-01-01', 'a'), ('2024-01-01', 'a'), (NULL, 'b')",
+    TYPES,
+    "SET SESSION time_zone = '+05:00'",
+    "INSERT INTO run.types VALUES (1, 'x', x'00ff27', 1.5, '2024-02-29', '2024-02-29 10:00:00.000001', 'b',"
+    " 2024, 0.1, b'101', POINT(1, 2), '{\"a\": 1.50}'), (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
+    " NULL, NULL, NULL)",
+)
 
 
-class Pair:
-    """``s1`` and its replica ``s2``, by replication that is as plain as can be."""
-
-    def __init__(self, servers: list[scratch.Server]) -> None:
-        self.primary, self.replica = servers
-
-    def make(self) -> None:
-        account = accounts.Account("lossless_reconcile", "%", accounts.RECONCILE)
-        quoted = pymysql.converters.escape_string(PASSWORD)
-        self.primary.sql(
-            "SET GLOBAL super_read_only = OFF",
-            "SET GLOBAL read_only = OFF",
-            f"CREATE USER {account.sql_name} IDENTIFIED BY '{quoted}' REQUIRE SSL",
-            *(f"GRANT {what} ON {where} TO {account.sql_name}" for what, where in scratch.grants(account)),
-            "CREATE DATABASE run",
-            "CREATE TABLE run.account (id INT PRIMARY KEY, balance DECIMAL(20,2) NOT NULL)",
-            "INSERT INTO run.account WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 900)"
-            " SELECT n, n * 10 FROM s",
-            "CREATE TABLE run.journal (day DATE, what VARCHAR(20))",
-            "INSERT INTO run.journal VALUES ('2024-01-01', 'a'), ('2024-01-01', 'a'), (NULL, 'b')",
-            TYPES,
-            "SET SESSION time_zone = '+05:00'",
-            "INSERT INTO run.types VALUES (1, 'x', x'00ff27', 1.5, '2024-02-29', '2024-02-29 10:00:00.000001', 'b',"
-            " 2024, 0.1, b'101', POINT(1, 2), '{\"a\": 1.50}'), (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
-            " NULL, NULL, NULL)",
-        )
-        self.replica.sql(
-            f"CHANGE REPLICATION SOURCE TO SOURCE_HOST='{self.primary.address}', SOURCE_PORT=33062,"
-            " SOURCE_USER='root', SOURCE_SSL=1, SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1",
-            "START REPLICA",
-            "SET GLOBAL super_read_only = OFF",
-        )
-        self.caught_up()
-
-    def caught_up(self) -> None:
-        executed = self.primary.value("@@GLOBAL.gtid_executed")
-        assert self.replica.value(f"WAIT_FOR_EXECUTED_GTID_SET('{executed}', 20)") == 0
-
-    def behind_its_back(self, *changes: str) -> None:
-        self.replica.sql("SET SESSION sql_log_bin = 0", "SET SESSION foreign_key_checks = 0", *changes)
+class Reconciled(Pair):
+    """A pair that the module is asked about."""
 
     def given(self, **more: Any) -> dict[str, Any]:
         return {
@@ -105,13 +79,13 @@ PASSED = dict.fromkeys(("account", "journal", "types"), ("pass", ""))
 
 
 @pytest.fixture(scope="module")
-def pair(farm: Any) -> Pair:
-    made = Pair(farm.fresh(2))
-    made.make()
+def pair(farm: Any) -> Reconciled:
+    made = Reconciled(farm.fresh(2))
+    made.make(*TABLES)
     return made
 
 
-def test_all_modes_together_pass_and_change_nothing(pair: Pair) -> None:
+def test_all_modes_together_pass_and_change_nothing(pair: Reconciled) -> None:
     before = scratch.everything([pair.primary, pair.replica])
     asked = {"modes": ["whole", "snapshot", "business"], "assertions": ASSERTIONS, "admin_user": scratch.ADMIN,
              "admin_password": scratch.ADMIN_PASSWORD}  # fmt: skip
@@ -162,7 +136,7 @@ PLANTED = (
 
 
 @pytest.fixture
-def put_back(pair: Pair) -> Iterator[None]:
+def put_back(pair: Reconciled) -> Iterator[None]:
     tables = ("account", "types", "journal")
     pair.behind_its_back("CREATE DATABASE kept", *(f"CREATE TABLE kept.{t} AS SELECT * FROM run.{t}" for t in tables))
     yield
@@ -178,7 +152,7 @@ def first_of(every: Sequence[Any], few: int) -> list[Any]:
 
 @pytest.mark.usefixtures("put_back")
 @pytest.mark.parametrize("planted", first_of(PLANTED, 3), ids=lambda planted: planted.sql)
-def test_what_is_planted_is_found_and_the_plan_puts_it_back(pair: Pair, planted: Planted) -> None:
+def test_what_is_planted_is_found_and_the_plan_puts_it_back(pair: Reconciled, planted: Planted) -> None:
     pair.behind_its_back(planted.sql)
     result = pair.compare(reveal=True)
     assert result["verdict"] == "different"
@@ -196,7 +170,7 @@ def test_what_is_planted_is_found_and_the_plan_puts_it_back(pair: Pair, planted:
 
 
 @pytest.mark.usefixtures("put_back")
-def test_a_row_of_a_table_without_a_key_is_counted(pair: Pair) -> None:
+def test_a_row_of_a_table_without_a_key_is_counted(pair: Reconciled) -> None:
     pair.behind_its_back("DELETE FROM run.journal WHERE what = 'a' LIMIT 1")
     result = pair.compare()
     assert verdicts(result) == {**PASSED, "journal": ("different", "rows_differ")}
@@ -205,7 +179,7 @@ def test_a_row_of_a_table_without_a_key_is_counted(pair: Pair) -> None:
 
 
 @pytest.mark.usefixtures("put_back")
-def test_values_are_shown_only_when_they_may_be(pair: Pair) -> None:
+def test_values_are_shown_only_when_they_may_be(pair: Reconciled) -> None:
     pair.behind_its_back("UPDATE run.types SET t = 'value-canary' WHERE id = 1")
     hidden, printed = run_module(MODULE, pair.given(), fails=True)
     assert hidden["code"] == "not_the_same"
@@ -215,7 +189,7 @@ def test_values_are_shown_only_when_they_may_be(pair: Pair) -> None:
 
 
 @pytest.mark.usefixtures("put_back")
-def test_a_text_of_every_kind_is_put_back(pair: Pair) -> None:
+def test_a_text_of_every_kind_is_put_back(pair: Reconciled) -> None:
     quoted = pymysql.converters.escape_string(ODD + "\n")
     pair.primary.sql(f"UPDATE run.types SET t = '{quoted}' WHERE id = 1")
     pair.caught_up()
@@ -246,18 +220,18 @@ REFUSED: tuple[tuple[str, dict[str, Any], str, str], ...] = (
 
 
 @pytest.mark.parametrize(("more", "code", "says"), [each[1:] for each in REFUSED], ids=[each[0] for each in REFUSED])
-def test_what_can_not_be_begun(pair: Pair, more: dict[str, Any], code: str, says: str) -> None:
+def test_what_can_not_be_begun(pair: Reconciled, more: dict[str, Any], code: str, says: str) -> None:
     result = pair.refused(**more)
     assert result["code"] == code, result
     assert says in result["msg"]
     assert result["next_step"]
 
 
-def test_a_mode_that_there_is_not(pair: Pair) -> None:
+def test_a_mode_that_there_is_not(pair: Reconciled) -> None:
     assert "value of modes must be one" in pair.refused(modes=["wholly"])["msg"]
 
 
-def test_an_admin_that_may_not(pair: Pair) -> None:
+def test_an_admin_that_may_not(pair: Reconciled) -> None:
     """The account that compares instead of one that may stop an applier: an error of the snapshot, and no change."""
     result = pair.compare(modes=["snapshot"], admin_user="lossless_reconcile", admin_password=PASSWORD)
     assert result["verdict"] == "error"
@@ -285,7 +259,7 @@ SPOILT: tuple[tuple[str, str, str, dict[str, tuple[str, str]]], ...] = (
 
 
 @pytest.mark.parametrize("spoilt", first_of(SPOILT, 2), ids=lambda spoilt: spoilt[0])
-def test_a_schema_that_differs(pair: Pair, spoilt: tuple[Any, ...]) -> None:
+def test_a_schema_that_differs(pair: Reconciled, spoilt: tuple[Any, ...]) -> None:
     _name, spoil, mend, wrong = spoilt
     pair.behind_its_back(*spoil.split("; "))
     try:
@@ -299,7 +273,7 @@ def test_a_schema_that_differs(pair: Pair, spoilt: tuple[Any, ...]) -> None:
     assert pair.compare()["verdict"] == "pass"
 
 
-def test_a_table_without_a_key_beyond_the_limit(pair: Pair) -> None:
+def test_a_table_without_a_key_beyond_the_limit(pair: Reconciled) -> None:
     result = pair.compare(max_rows_without_key=1)
     assert verdicts(result) == {**PASSED, "journal": ("skipped", "no_key")}
     assert result["verdict"] == "skipped"
@@ -321,7 +295,7 @@ def test_a_table_without_a_key_beyond_the_limit(pair: Pair) -> None:
     ],
     ids=["the applier stands still", "the receiver stands still", "filters"],
 )
-def test_a_replica_that_does_not_replicate(pair: Pair, spoil: str, mend: str, verdict: str, code: str) -> None:
+def test_a_replica_that_does_not_replicate(pair: Reconciled, spoil: str, mend: str, verdict: str, code: str) -> None:
     pair.replica.sql(*(part.strip() for part in spoil.split(";")))
     try:
         pair.primary.sql("UPDATE run.account SET balance = balance + 1 WHERE id = 3")
@@ -334,7 +308,7 @@ def test_a_replica_that_does_not_replicate(pair: Pair, spoil: str, mend: str, ve
 
 
 # --- runs that are cut off, and writers ------------------------------------------------------------------------------
-def test_a_run_that_is_out_of_time_goes_on(pair: Pair, tmp_path: Path) -> None:
+def test_a_run_that_is_out_of_time_goes_on(pair: Reconciled, tmp_path: Path) -> None:
     kept = str(tmp_path / "state")
     first = pair.compare(within=0.001, state_directory=kept)
     assert (first["verdict"], first["finished"]) == ("skipped", False)
@@ -348,7 +322,7 @@ def test_a_run_that_is_out_of_time_goes_on(pair: Pair, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def writing(pair: Pair) -> Iterator[Callable[[], int]]:
+def writing(pair: Reconciled) -> Iterator[Callable[[], int]]:
     """Somebody writes on the primary all the time; how often so far."""
     over = threading.Event()
     written = [0]
@@ -370,7 +344,7 @@ def writing(pair: Pair) -> Iterator[Callable[[], int]]:
         pair.caught_up()
 
 
-def test_nothing_in_flight_is_a_difference(pair: Pair, writing: Callable[[], int]) -> None:
+def test_nothing_in_flight_is_a_difference(pair: Reconciled, writing: Callable[[], int]) -> None:
     before = writing()
     asked = {"modes": ["whole", "snapshot"], "admin_user": scratch.ADMIN, "admin_password": scratch.ADMIN_PASSWORD}
     result = pair.compare(**asked)
@@ -380,7 +354,7 @@ def test_nothing_in_flight_is_a_difference(pair: Pair, writing: Callable[[], int
 
 
 # At the end, for what the replica has of its own does not go away.
-def test_transactions_of_its_own(pair: Pair) -> None:
+def test_transactions_of_its_own(pair: Reconciled) -> None:
     pair.replica.sql("CREATE DATABASE its_own")
     result = pair.compare()
     assert (result["verdict"], [each["code"] for each in result["servers"]]) == ("different", ["errant_transactions"])

@@ -18,7 +18,6 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils import durable_f
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import chunks, one_table, run, whole
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.lookup import Range, Statement
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.questions import Key, Named, Table
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.gtid import GtidSet
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import (
     ConnectFailed,
@@ -36,6 +35,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state imp
     ServerState,
 )
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.topology import observe
+from ansible_collections.lossless.mysql_ha.tests.unit.consistency.simulated_pair import serially
 
 STATEMENT = 0.01
 """Seconds that a statement takes."""
@@ -451,17 +451,6 @@ class World:
             finally:
                 for session in self.sessions:
                     session.close()
-
-
-def serially(work: Mapping[str, Callable[[], Any]], *, within: float) -> dict[str, Any]:
-    """As ``in_parallel``, in an order that is always the same."""
-    found: dict[str, Any] = {}
-    for name, function in work.items():
-        try:
-            found[name] = function()
-        except HaError as error:
-            found[name] = error
-    return found
 
 
 def keyed(*numbers: int) -> Held:

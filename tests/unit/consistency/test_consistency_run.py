@@ -23,6 +23,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency impo
     one_table,
     run,
     sides,
+    summary,
     tables,
 )
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.questions import Named
@@ -644,9 +645,10 @@ def test_mutant_views_are_tables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_mutant_a_skipped_table_is_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    gravity = findings.GRAVITY
-    monkeypatch.setattr(run, "worst", lambda verdicts: max((v for v in verdicts if v != "skipped"), key=gravity.index,
-                                                           default="pass"))  # fmt: skip
+    def worst(verdicts: list[str]) -> str:
+        return max((each for each in verdicts if each != "skipped"), key=findings.GRAVITY.index, default="pass")
+
+    monkeypatch.setattr(summary, "worst", worst)
     fails(test_a_run_in_which_everything_was_skipped_is_no_pass)
     fails(test_no_mode_at_all_is_no_pass)
 
@@ -708,7 +710,7 @@ def test_mutant_an_applier_is_started_with_the_connection_that_is_there(
 )
 def test_the_rows_of_an_assertion_are_told_by_column(side: Any, told: dict[str, Any]) -> None:
     evidence = {"kind": "value", "columns": ["a"], "primary": side}
-    assert run._sides_of(evidence) == {"kind": "value", "columns": ["a"], "primary": told}
+    assert summary._sides_of(evidence) == {"kind": "value", "columns": ["a"], "primary": told}
 
 
 # --- packets ---------------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Any
 
 import pytest
@@ -128,17 +127,6 @@ def test_any_text_is_one_printable_line(given_text: str) -> None:
 )
 def test_nearly_all_is_not_all(part: Any, shown: str) -> None:
     assert report_words.percent(part) == shown
-
-
-@given(st.integers(-62_000_000_000, 200_000_000_000))
-def test_times_are_those_of_the_calendar(moment: int) -> None:
-    expected = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=moment)
-    assert report_words.utc(moment) == expected.strftime("%Y-%m-%d %H:%M:%S UTC").rjust(23, "0")
-
-
-@pytest.mark.parametrize("value", [None, True, "x", float("nan"), float("inf"), 10**400, [], 3e11])
-def test_what_is_no_time_is_none(value: Any) -> None:
-    assert report_words.utc(value) == "-"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.layo
 
 from drills.comeback import report as reporting
 from drills.comeback.judge import Check
+from drills.errors import DrillError
 from drills.reconcile import cases, judge, mutants, page, plants, tables, writers
 from drills.reconcile.run import AFTERWARDS
 
@@ -259,6 +260,32 @@ def test_writers_leave_alone_what_rests(name: str) -> None:
     busy = {table.name for table in tables.TABLES if table.busy}
     written = {found for sql, _values in cursor.said for found in re.findall(rf"{tables.SCHEMA}\.(\w+)", sql)}
     assert written and written <= busy
+
+
+@pytest.mark.parametrize(
+    ("turns", "ended", "says"),
+    [
+        ({"a": 2, "b": 1}, "", "b"),
+        ({"a": 2}, "", "b"),
+        ({"a": 2, "b": 2}, "its connection broke", "its connection broke"),
+    ],
+)
+def test_a_client_that_does_not_write_is_not_waited_for_in_vain(turns: dict[str, int], ended: str, says: str) -> None:
+    told = writers.Writers()
+    for name, number in turns.items():
+        for _turn in range(number):
+            told.tell(name, 0.1)
+    if ended:
+        told.ended("a", RuntimeError(ended))
+    with pytest.raises(DrillError, match=says):
+        told.until(("a", "b"), turns=2, within=0.01)
+
+
+def test_once_every_client_has_written_there_is_nothing_to_wait_for() -> None:
+    told = writers.Writers()
+    for name in ("a", "b"):
+        told.tell(name, 0.1)
+    told.until(("a", "b"), within=0.0)
 
 
 # --- mutants ---------------------------------------------------------------------------------------------------------

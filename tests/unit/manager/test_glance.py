@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -211,16 +210,6 @@ def test_one_cluster_that_is_not_looked_at_does_not_stop_the_loop() -> None:
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
-@given(st.floats(min_value=-1e10, max_value=1e11))
-def test_utc_is_what_the_library_says(moment: float) -> None:
-    assert glance.utc(moment) == time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment // 1)).zfill(23)
-
-
-@pytest.mark.parametrize("value", [None, "", "soon", float("nan"), float("inf"), True, 1e300, 10**400])
-def test_what_is_no_time_is_a_dash(value: Any) -> None:
-    assert glance.utc(value) == "-"
-
-
 @pytest.mark.parametrize(
     ("value", "words"),
     [
