@@ -28,7 +28,10 @@ def built() -> Iterator[scratch.Site]:
 def site(built: scratch.Site) -> Iterator[scratch.Site]:
     """db1 is primary and holds both addresses, every keeper runs; whatever a test breaks is mended for the next."""
     mend(built)
-    yield built
+    try:
+        yield built
+    finally:
+        built.end_clients()
     for host in built.databases:
         print(f"--- {host.name}\n{host.journal()}")
 

@@ -12,6 +12,7 @@ import ipaddress
 import json
 import os
 import subprocess
+import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -50,10 +51,10 @@ loose_rpl_semi_sync_source_wait_no_replica=ON
 """
 
 WATCHER = r"""
-import json, socket, sys, time
+import json, select, socket, sys, time
 address, family = sys.argv[1], socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
-until, last = time.time() + float(sys.argv[2]), None
-while time.time() < until:
+last = None
+while not select.select([sys.stdin], [], [], 0)[0]:
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.settimeout(0.1)
     try:
@@ -67,10 +68,11 @@ while time.time() < until:
     finally:
         sock.close()
     if seen != last:
-        print(json.dumps([time.time(), seen]), flush=True)
+        print(json.dumps({"at": time.time(), "what": seen}), flush=True)
         last = seen
     time.sleep(0.003)
 """
+"""Says when an address begins and ceases to serve, as new connections see it."""
 
 
 CLAIM = r"""
@@ -86,16 +88,12 @@ sock.send(b"\xff" * 6 + mac + bytes.fromhex("0806") + arp)
 """Says once that an IPv4 address is here, without having it."""
 
 
-CLIENT = r"""
-import json, sys, time, pymysql
-address, first, until = sys.argv[1], int(sys.argv[2]), time.time() + float(sys.argv[3])
-number, connection, last = first, None, None
+BUYER = r"""
+import json, select, sys, time, pymysql
+address, number, connection = sys.argv[1], int(sys.argv[2]), None
 def say(what, error=None):
-    global last
-    if (what, error) != last or what == "acknowledged":
-        print(json.dumps([time.time(), what, error, number]), flush=True)
-    last = what, error
-while time.time() < until:
+    print(json.dumps({"at": time.time(), "what": what, "error": error, "number": number}), flush=True)
+while not select.select([sys.stdin], [], [], 0.02)[0]:
     try:
         if connection is None:
             connection = pymysql.connect(host=address, user="app", password="app", connect_timeout=1, autocommit=True)
@@ -104,11 +102,9 @@ while time.time() < until:
         with connection.cursor() as cursor:
             cursor.execute("INSERT INTO shop.bought VALUES (%s)", (number,))
         say("acknowledged")
-        time.sleep(0.02)
     except (pymysql.err.MySQLError, OSError) as error:
         say("error" if connection else "refused", error.args[0] if error.args else str(error))
         connection = None
-        time.sleep(0.02)
 """
 """An application that writes through one server's own address, one transaction after the other."""
 
@@ -133,6 +129,60 @@ def eventually(what: str, check: Callable[[], Any], within: float = 30.0, every:
             raise AssertionError(f"not within {within} s: {what}")
         time.sleep(every)
     return time.monotonic() - started
+
+
+class Client:
+    """A program on the application host, from now until ``end``; what it has met so far is in ``events``.
+
+    How long a test takes depends on the machine, so a client ends when the test has seen what it waited for.
+    """
+
+    def __init__(self, host: Host, program: str, *arguments: str) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._process = subprocess.Popen(
+            ["docker", "exec", "-i", host.container, "python3", "-uc", program, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.events.append(json.loads(line))
+
+    def first(self, what: str, after: float = 0.0, error: int | None = None) -> float | None:
+        """When it met that first, in seconds since the epoch; None: not yet."""
+        return next(
+            (
+                event["at"]
+                for event in list(self.events)
+                if event["what"] == what and event["at"] >= after and error in (None, event.get("error"))
+            ),
+            None,
+        )
+
+    def meets(self, what: str, after: float = 0.0, error: int | None = None) -> float:
+        """Wait until it has met that."""
+        eventually(f"the client meets {what} {error or ''}", lambda: self.first(what, after, error) is not None)
+        found = self.first(what, after, error)
+        assert found is not None
+        return found
+
+    def goes_on(self, times: int = 50) -> None:
+        """Wait until it has met so much more, whatever that is."""
+        before = len(self.events)
+        eventually("the client goes on", lambda: len(self.events) >= before + times)
+
+    def end(self) -> list[dict[str, Any]]:
+        """Let it end, and return all that it has met."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=180)
+        self._reader.join(timeout=30)
+        return self.events
 
 
 class Host:
@@ -259,6 +309,7 @@ class Site:
         self.term = 0
         self.bought = 0
         self._uuids: dict[str, str] = {}
+        self._clients: list[Client] = []
 
     def _network(self) -> ipaddress.IPv4Network:
         for third in range(60, 90):
@@ -345,37 +396,25 @@ class Site:
     def holders(self, vip: str) -> list[str]:
         return [host.name for host in self.databases if host.has(vip)]
 
-    def watch(self, vip: str, seconds: float) -> subprocess.Popen[str]:
-        """On the application host: when the address began and ceased to serve, as seen by new connections."""
-        return subprocess.Popen(
-            ["docker", "exec", self.app.container, "python3", "-c", WATCHER, vip, str(seconds)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+    def watch(self, vip: str) -> Client:
+        """On the application host: ``served`` and ``nothing``, as new connections to the address see it."""
+        return self._client(WATCHER, vip)
 
-    def buy(self, host: Host, seconds: float) -> subprocess.Popen[str]:
-        """On the application host: writing to that server's own address, for so long."""
+    def buy(self, host: Host) -> Client:
+        """On the application host: writing to that server's own address."""
         self.bought += 100_000
-        return subprocess.Popen(
-            ["docker", "exec", self.app.container, "python3", "-uc", CLIENT]
-            + [host.address, str(self.bought), str(seconds)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        return self._client(BUYER, host.address, str(self.bought))
+
+    def _client(self, program: str, *arguments: str) -> Client:
+        client = Client(self.app, program, *arguments)
+        self._clients.append(client)
+        return client
+
+    def end_clients(self) -> None:
+        while self._clients:
+            self._clients.pop().end()
 
     def close(self) -> None:
         for name in (*DATABASES, "app1", "thief"):
             docker("rm", "-f", "-v", f"{NAME}-{name}", check=False)
         docker("network", "rm", NAME, check=False)
-
-
-def purchases(client: subprocess.Popen[str]) -> list[dict[str, Any]]:
-    """What the application of ``Site.buy`` met: ``at``, ``what``, ``error``, ``number``."""
-    output, _errors = client.communicate(timeout=180)
-    names = ("at", "what", "error", "number")
-    return [dict(zip(names, json.loads(line), strict=True)) for line in output.splitlines()]
-
-
-def changes(watch: subprocess.Popen[str]) -> list[tuple[float, str]]:
-    output, _errors = watch.communicate(timeout=120)
-    return [tuple(json.loads(line)) for line in output.splitlines()]

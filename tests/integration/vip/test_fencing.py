@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from .scratch import Host, Site, eventually, purchases
-from .test_keeper import BOUND, CUT_OFF, WITHIN, measured
+from .scratch import Host, Site, eventually
+from .test_keeper import BOUND, CUT_OFF, WITHIN, both, measured
 
 # Who would follow cannot, and who would ask how they are cannot either.
 CUT_OFF_ENTIRELY = """table inet cut {
@@ -23,11 +23,6 @@ CUT_OFF_ENTIRELY = """table inet cut {
 """
 
 Record = Callable[[str, object], None]
-
-
-def first(events: list[dict[str, Any]], what: str, after: float, error: int | None = None) -> float:
-    """When the application first met that."""
-    return min(e["at"] for e in events if e["what"] == what and e["at"] >= after and error in (None, e["error"]))
 
 
 def acknowledged(events: list[dict[str, Any]], after: float = 0.0) -> list[int]:
@@ -50,24 +45,24 @@ def no_password(host: Host) -> None:
 
 def test_a_hung_primary_that_wakes_up_deposed_is_fenced(site: Site, record_property: Record) -> None:
     old, new = site.databases[:2]
-    client = site.buy(old, 14)
-    time.sleep(1.5)
+    client = site.buy(old)
+    client.meets("acknowledged")
     old.signal("STOP", "mysqld")
-    time.sleep(2.5)
+    eventually("it has lost its lease", lambda: both(site, []), within=WITHIN)
     site.promote(new)
     eventually("db2 takes the address", lambda: all(new.has(vip) for vip in site.vips), within=WITHIN)
     woken = time.time()
     old.signal("CONT", "mysqld")
     eventually("the status says so", lambda: old.status()["fence"]["fenced"], within=WITHIN)
     assert offline(old)
-    events = purchases(client)
-    assert acknowledged(events)
-    measured(record_property, "from SIGCONT to the end of the session", first(events, "error", woken) - woken, BOUND)
-    measured(record_property, "from SIGCONT to 3032", first(events, "refused", woken, 3032) - woken, BOUND)
+    ended, refused = client.meets("error", woken), client.meets("refused", woken, 3032)
+    client.goes_on()
+    events = client.end()
+    measured(record_property, "from SIGCONT to the end of the session", ended - woken, BOUND)
+    measured(record_property, "from SIGCONT to 3032", refused - woken, BOUND)
     # One commit was on its way when it hung; its acknowledgement may have arrived before anything was frozen.
     late = acknowledged(events, after=woken)
     assert len(late) <= 1 and lacking(site, late, new) == set(), "nobody reads OK for what only a deposed primary has"
-    refused = first(events, "refused", woken, 3032)
     assert not [e for e in events if e["what"] == "connected" and e["at"] > refused], "nor get in again"
     assert lacking(site, acknowledged(events), new) == set()
     fence = old.status()["fence"]
@@ -95,24 +90,24 @@ def test_without_acknowledgers_sessions_end_and_the_same_primary_goes_on_by_itse
     site: Site, record_property: Record, rules: str, code: str
 ) -> None:
     old = site.databases[0]
-    client = site.buy(old, 14)
-    time.sleep(1.5)
+    client = site.buy(old)
+    client.meets("acknowledged")
     for replica in site.databases[1:]:
         replica.run("nft", "-f", "-", stdin=rules)
     cut = time.time()
-    eventually("it ends sessions", lambda: old.status()["fence"]["sessions_ended"] >= 1, within=WITHIN)
-    time.sleep(max(0.0, cut + 4 - time.time()))
-    assert old.status()["fence"]["reason_code"] == code
+    ended = client.meets("error", cut)
+    eventually("it ends sessions again", lambda: old.status()["fence"]["sessions_ended"] >= 2, within=WITHIN)
+    eventually("it says why", lambda: old.status()["fence"]["reason_code"] == code, within=WITHIN)
     heals = time.time()
     for replica in site.databases[1:]:
         replica.run("nft", "flush", "ruleset")
     healed = time.time()
     eventually("it leaves sessions alone", lambda: old.status()["fence"]["action"] == "nothing", within=WITHIN)
-    events = purchases(client)
-    measured(record_property, "from the cut to the end of a session", first(events, "error", cut) - cut, BOUND + 0.5)
+    client.meets("acknowledged", healed)
+    events = client.end()
+    measured(record_property, "from the cut to the end of a session", ended - cut, BOUND + 0.5)
     quiet = [e for e in events if e["what"] == "acknowledged" and cut + 0.5 < e["at"] < heals]
     assert quiet == [], "nobody is told OK without an acknowledger"
-    assert acknowledged(events, after=healed), "writes go on"
     assert 3032 not in {e["error"] for e in events}, "nobody was kept out, though some were ended at once"
     assert not offline(old)
     assert lacking(site, acknowledged(events), old) == set()
@@ -125,33 +120,35 @@ def test_stopped_receivers_are_no_deposition_and_an_undone_freeze_leaves_nothing
     site: Site, record_property: Record
 ) -> None:
     old = site.databases[0]
-    client = site.buy(old, 12)
-    time.sleep(1.5)
+    client = site.buy(old)
+    client.meets("acknowledged")
     frozen = time.time()
     for replica in site.databases[1:]:
         replica.sql("STOP REPLICA IO_THREAD")
     eventually("it knows why", lambda: old.status()["fence"]["reason_code"] == "frozen", within=WITHIN)
     assert old.status()["fence"]["action"] == "end_sessions"
     assert not offline(old)
+    ended = client.meets("error", frozen)
     for replica in site.databases[1:]:
         replica.sql("START REPLICA IO_THREAD")
     thawed = time.time()
     eventually("it leaves sessions alone", lambda: old.status()["fence"]["action"] == "nothing", within=WITHIN)
-    events = purchases(client)
-    measured(record_property, "from the freeze to the end of a session", first(events, "error", frozen) - frozen)
-    assert acknowledged(events, after=thawed)
+    client.meets("acknowledged", thawed)
+    events = client.end()
+    measured(record_property, "from the freeze to the end of a session", ended - frozen)
     assert lacking(site, acknowledged(events), old) == set()
     assert not offline(old)
 
 
 def test_a_keeper_that_restarts_ends_no_session(site: Site, record_property: Record) -> None:
     old = site.databases[0]
-    client = site.buy(old, 6)
-    time.sleep(1.0)
+    client = site.buy(old)
+    client.meets("acknowledged")
     old.stop_keeper()
     old.start_keeper()
     eventually("it has the lease again", lambda: old.status()["fence"]["reason_code"] == "lease_young", within=WITHIN)
-    events = purchases(client)
+    client.goes_on()
+    events = client.end()
     assert [e["what"] for e in events if e["what"] != "acknowledged"] == ["connected"]
 
 
