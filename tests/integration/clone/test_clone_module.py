@@ -10,7 +10,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 import scratch
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.clone.progress import STANDS_STILL
 from playing import run_module
+from waiting import eventually
 
 SLOW = {"data_bandwidth": 6, "progress_every": 1}
 """MiB a second, of some 80 MiB and what is added."""
@@ -84,13 +85,6 @@ def _executed(server: scratch.Server) -> str:
 
 def _clone_state(server: scratch.Server) -> str:
     return str(server.sql("SELECT STATE AS state FROM performance_schema.clone_status")[0]["state"])
-
-
-def until(holds: Callable[[], bool], within: float = 30.0) -> None:
-    ends = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < ends, "not in time"
-        time.sleep(0.1)
 
 
 @contextmanager
@@ -232,7 +226,7 @@ def test_a_donor_that_dies_is_no_clone_and_the_next_run_takes_another(seeded: Se
         if failed["code"] == "clone_timed_out":
             thread = seeded.s4.sql("SELECT PID AS pid FROM performance_schema.clone_status")[0]["pid"]
             seeded.s4.sql(f"KILL QUERY {thread}")
-            until(lambda: _clone_state(seeded.s4) != "In Progress")
+            eventually(lambda: _clone_state(seeded.s4) != "In Progress")
         done, _printed = seeded.clone(replicate=True)
         assert done["changed"] and done["donor"] != "s2" and seeded.holds_everything()
     finally:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from typing import Any
 
 import pytest
+from waiting import eventually
 
 TABLE = (
     "CREATE DATABASE app",
@@ -23,13 +23,6 @@ def writable(server: Any) -> bool:
 
 def rows(server: Any) -> list[int]:
     return [row["id"] for row in server.sql("SELECT id FROM app.ledger ORDER BY id")]
-
-
-def eventually(condition: Any, seconds: float = 10) -> None:
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends, "it did not come true"
-        time.sleep(0.05)
 
 
 def test_a_planned_switchover_and_back(lossless: Any) -> None:

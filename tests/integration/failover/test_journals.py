@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import scratch
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.failover.faults import VARIABLE
-from test_failover import TABLE, eventually, rows, writable
-from test_manager_account import MANAGER, PASSWORD, Watching, make_account, until
+from test_failover import TABLE, rows, writable
+from test_manager_account import MANAGER, PASSWORD, Watching, make_account
+from waiting import eventually
 
 _ROOT = Path(__file__).resolve().parents[3]
 
@@ -55,8 +56,7 @@ def killed(failover: Any, point: str, **options: Any) -> str:
 
 def taken_up(found: Watching, run_id: str) -> dict[str, Any]:
     return dict(
-        until(
-            "the run is taken up",
+        eventually(
             lambda: [r for r in found.manager.recoveries() if r["ended_at"] and run_id in " ".join(r["reasons"])],
         )[0]
     )

@@ -9,8 +9,7 @@ of its privileges is taken away once.
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,12 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.manager.watch im
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server import accounts, schema
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.dialect import Dialect
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import Login, Session
+from waiting import PATIENCE, eventually
 
 MANAGER, PASSWORD = "lossless_manager", "manager'\\canary%s"
 ACCOUNT = accounts.Account(MANAGER, "%", accounts.MANAGER)
 DENIED = {1044, 1045, 1142, 1143, 1227, 1370, 1410}
 """Access denied, to a database, a table, a column, for want of a privilege; no right to create users by GRANT."""
-PATIENCE = 60.0
 
 
 def make_account(server: scratch.Server) -> None:
@@ -39,14 +38,6 @@ def make_account(server: scratch.Server) -> None:
     for expected in (True, False):
         assert accounts.ensure(session, ACCOUNT, PASSWORD, set_password=False, dry=False, within=5) is expected
     session.close()
-
-
-def until(what: str, condition: Callable[[], Any]) -> Any:
-    ends = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < ends, f"not within {PATIENCE:g} s: {what}"
-        time.sleep(0.1)
-    return found
 
 
 class Watching:
@@ -90,33 +81,31 @@ def test_the_manager_switches_over_and_replaces_a_dead_primary_by_its_own_accoun
     s1.sql("CREATE DATABASE app", "CREATE TABLE app.ledger (id INT PRIMARY KEY)", "INSERT INTO app.ledger VALUES (1)")
     s1.sql("CREATE USER app_owner@localhost IDENTIFIED BY 'x'", "GRANT ALL ON app.* TO app_owner@localhost")
     s1.sql("CREATE DEFINER=app_owner@localhost EVENT app.tick ON SCHEDULE EVERY 1 HOUR DO DO 1")
-    until("healthy", lambda: found.verdict() == "healthy")
+    eventually(lambda: found.verdict() == "healthy")
     explained = found.manager.explain("scratch")
     assert explained["plan"] and not explained["obstacles"], explained
 
     taken = found.manager.maintain("scratch", "s3", "take_out", "ann", "new disk")
     assert (taken["outcome"], taken["changed"]) == ("done", True)
-    out = until("it is seen", lambda: found.manager.status()["clusters"]["scratch"]["members"]["s3"]["out_of_service"])
+    out = eventually(lambda: found.manager.status()["clusters"]["scratch"]["members"]["s3"]["out_of_service"])
     assert out == "new disk (ann)"
     for operation in ("stop", "repoint", "bring_back"):
         assert found.manager.maintain("scratch", "s3", operation, "ann", "")["changed"], operation
-    until("all acknowledge", lambda: s1.status("Rpl_semi_sync_source_clients") == "2")
+    eventually(lambda: s1.status("Rpl_semi_sync_source_clients") == "2")
 
     switched = found.manager.switchover("scratch", "s2", "ann")
     assert (switched["outcome"], switched["zero_loss"], switched["new_primary"]) == ("promoted", "proven", "s2")
     assert not [note for note in switched["notes"] if "event" in note and "disabled" in note], switched["notes"]
     cluster.new_heart(2, 2)
-    until("healthy again", lambda: found.verdict() == "healthy")
+    eventually(lambda: found.verdict() == "healthy")
     s2.sql("INSERT INTO app.ledger VALUES (2)")
 
     s2.kill()
-    ended = until(
-        "a failover", lambda: [r for r in found.manager.recoveries() if r["old_primary"] == "s2" and r["ended_at"]]
-    )[0]
+    ended = eventually(lambda: [r for r in found.manager.recoveries() if r["old_primary"] == "s2" and r["ended_at"]])[0]
     assert (ended["trigger"], ended["outcome"], ended["zero_loss"]) == ("automatic", "promoted", "proven"), ended
     new, other = (s1, s3) if ended["new_primary"] == "s1" else (s3, s1)
     new.sql("INSERT INTO app.ledger VALUES (3)")
-    until("it replicates", lambda: other.value("(SELECT COUNT(*) FROM app.ledger)") == 3)
+    eventually(lambda: other.value("(SELECT COUNT(*) FROM app.ledger)") == 3)
     event = new.sql("SELECT STATUS AS s, DEFINER AS d FROM information_schema.EVENTS WHERE EVENT_NAME = 'tick'")[0]
     assert event == {"s": "ENABLED", "d": "app_owner@localhost"}
     assert "canary" not in "".join(found.lines) + str(found.manager.status()) + str(found.manager.recoveries())

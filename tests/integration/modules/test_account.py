@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import Any
 
 import pymysql
 import pytest
 import scratch
 from playing import Call, play
+from waiting import eventually
 
 MODULE = "mysql_account"
 PASSWORD = "first'\\canary%s"
@@ -93,13 +93,6 @@ def logs_in(server: scratch.Server, duty: str, password: str, *, tls: bool = Tru
     return True
 
 
-def everywhere(holds: Any, seconds: float = 10) -> None:
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, "it did not replicate"
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def servers(lossless: Any) -> Any:
     """Without accounts of a test before."""
@@ -128,7 +121,7 @@ def test_each_duty_gets_exactly_its_grants_and_a_second_run_changes_nothing(serv
         assert logs_in(primary, duty, PASSWORD)
         assert not logs_in(primary, duty, PASSWORD, tls=False), "TLS is required"
         assert not logs_in(primary, duty, "wrong")
-    everywhere(lambda: all(exists(replica, duty) for duty in GRANTS))
+    eventually(lambda: all(exists(replica, duty) for duty in GRANTS))
     assert granted(replica, "drill") == wanted("drill")
 
 

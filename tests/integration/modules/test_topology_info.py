@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import scratch
 from heart import Heart
 from playing import Call, play
+from waiting import eventually
 
 MODULE = "mysql_topology_info"
 
@@ -46,13 +46,6 @@ def paused(cluster: Any, server: scratch.Server) -> Iterator[None]:
     finally:
         scratch.docker("unpause", server.container)
         cluster.paused = set()
-
-
-def eventually(holds: Any, seconds: float = 10) -> None:
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, "it did not come true"
-        time.sleep(0.05)
 
 
 def test_it_says_what_the_servers_say_whole_and_hurt(lossless: Any) -> None:

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.gtid import GtidSet
 from scratch import everything
+from waiting import eventually
 
 
 def executed(server: Any) -> GtidSet:
@@ -32,15 +33,8 @@ def acknowledgers(server: Any) -> set[str]:
     }
 
 
-def wait_for(holds: Any, seconds: float = 5) -> None:
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, "did not happen in time"
-        time.sleep(0.1)
-
-
 def caught_up(primary: Any, replica: Any) -> None:
-    wait_for(lambda: executed(primary) <= executed(replica))
+    eventually(lambda: executed(primary) <= executed(replica))
 
 
 def assert_lossless(primary: Any, replicas: list[Any], k: int = 1) -> None:
@@ -105,7 +99,7 @@ class Writer:
 
     def __enter__(self) -> Writer:
         self._thread.start()
-        wait_for(lambda: len(self.acknowledged) > 20)
+        eventually(lambda: len(self.acknowledged) > 20)
         return self
 
     def __exit__(self, *_exception: object) -> None:
@@ -192,7 +186,7 @@ def test_an_asynchronous_pair_under_writes_is_taken_over_and_an_empty_third_is_c
         report = cluster.converge()
         assert len(writer.acknowledged) > 20
         count = len(writer.acknowledged)
-        wait_for(lambda: len(writer.acknowledged) > count + 20)
+        eventually(lambda: len(writer.acknowledged) > count + 20)
         assert not cluster.converge().changed
     assert "Clone" in {s["step"] for s in report.steps}
     donors = [s["sentence"] for s in report.steps if s["step"] == "Clone"]
@@ -231,7 +225,7 @@ def test_a_drifted_replica_with_unapplied_relay_logs_is_configured_anew_without_
     caught_up(s1, s2)
     s2.sql("STOP REPLICA IO_THREAD", "CHANGE REPLICATION SOURCE TO SOURCE_CONNECT_RETRY=60, SOURCE_HEARTBEAT_PERIOD=30")
     s2.sql("START REPLICA IO_THREAD")
-    wait_for(lambda: s2.replica()["Replica_IO_Running"] == "Yes")
+    eventually(lambda: s2.replica()["Replica_IO_Running"] == "Yes")
     # The applier cannot apply while a global read lock is held: the relay log stays full during the change.
     with s2.connected() as connection, connection.cursor() as cursor:
         cursor.execute("FLUSH TABLES WITH READ LOCK")
@@ -350,7 +344,7 @@ def test_the_primary_is_armed_again_after_its_crash_with_a_commit_that_nobody_ac
 
     waiting = threading.Thread(target=insert_that_nobody_acknowledges)
     waiting.start()
-    wait_for(lambda: s1.status("Rpl_semi_sync_source_wait_sessions") == "1")
+    eventually(lambda: s1.status("Rpl_semi_sync_source_wait_sessions") == "1")
     s1.kill()
     waiting.join(5)
     s1.start()
@@ -409,7 +403,7 @@ def test_a_broken_applier_is_reported_and_never_skipped(fresh: Any) -> None:
     s2.sql("SET GLOBAL super_read_only = OFF", "SET sql_log_bin = 0", "INSERT INTO app.t VALUES (1)")
     s2.sql("SET GLOBAL super_read_only = ON")
     s1.sql("INSERT INTO app.t VALUES (1)")
-    wait_for(lambda: s2.replica()["Replica_SQL_Running"] == "No")
+    eventually(lambda: s2.replica()["Replica_SQL_Running"] == "No")
     reasons = refusal(cluster.converge)
     assert "Duplicate entry" in reasons["applier_broken"]["message"]
     cluster.converge(expendable=frozenset({"s2"}))
@@ -490,9 +484,9 @@ def test_a_server_of_nobody_that_acknowledges_on_an_account_of_ours_is_locked_ou
         " SOURCE_PASSWORD='repl\\'\\\\canary%s', SOURCE_SSL=1, SOURCE_AUTO_POSITION=1",
         "START REPLICA",
     )
-    wait_for(lambda: s1.status("Rpl_semi_sync_source_clients") == "3")
+    eventually(lambda: s1.status("Rpl_semi_sync_source_clients") == "3")
     assert cluster.converge([s1, s2, s3]).changed
-    wait_for(lambda: s1.status("Rpl_semi_sync_source_clients") == "2")
+    eventually(lambda: s1.status("Rpl_semi_sync_source_clients") == "2")
     assert not cluster.converge([s1, s2, s3]).changed
     cluster.converge([s1, s2, s3, s4])
     assert_lossless(s1, [s2, s3, s4])

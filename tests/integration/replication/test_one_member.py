@@ -19,7 +19,8 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.memb
 )
 from playing import Call, play
 from scratch import docker, everything
-from test_converge import Writer, acknowledgers, caught_up, executed, refusal, term, wait_for
+from test_converge import Writer, acknowledgers, caught_up, executed, refusal, term
+from waiting import eventually
 
 
 def refused(cluster: Any, operation: str, name: str) -> set[str]:
@@ -55,7 +56,7 @@ def assert_whole(cluster: Any) -> None:
     assert acknowledgers(s1) == {"s2", "s3"}
     assert out(s1) == {}
     # A dump thread of an earlier connection may take a moment to end.
-    wait_for(lambda: s1.status("Rpl_semi_sync_source_clients") == "2", 20)
+    eventually(lambda: s1.status("Rpl_semi_sync_source_clients") == "2")
     assert s1.status("Rpl_semi_sync_source_no_tx") == "0"
     assert not locked(s1, 2)
     assert not locked(s1, 3)
@@ -75,7 +76,7 @@ def test_taken_out_stopped_and_brought_back_under_writes(lossless: Any) -> None:
         assert acknowledgers(s1) == {"s2"}
         assert out(s1) == {"s3": "new disk"}
         assert term(s1)["reason"] == "s3 out of service: new disk"
-        wait_for(lambda: threads(s3) == ("Yes", "Yes"))
+        eventually(lambda: threads(s3) == ("Yes", "Yes"))
         assert s3.variable("rpl_semi_sync_replica_enabled") == "OFF"
         assert s3.status("Rpl_semi_sync_replica_status") == "OFF"
         assert s1.status("Rpl_semi_sync_source_clients") == "1"
@@ -105,7 +106,7 @@ def test_a_member_that_gives_no_answer_is_taken_out_and_can_not_acknowledge_when
         assert locked(s1, 3)
         assert refused(lossless, BRING_BACK, "s3") == {"member_does_not_answer"}
     # Its replica side is still on, and it tries; the lock keeps it away.
-    wait_for(lambda: s3.replica()["Last_IO_Errno"] != 0, 20)
+    eventually(lambda: s3.replica()["Last_IO_Errno"] != 0)
     assert s3.variable("rpl_semi_sync_replica_enabled") == "ON"
     assert s1.status("Rpl_semi_sync_source_clients") == "1"
     assert lossless.maintain(BRING_BACK, "s3").changed
@@ -119,7 +120,7 @@ def test_what_would_hold_writes_or_lose_something_is_refused_and_nothing_is_chan
         assert refused(lossless, operation, "s1") == {"member_is_primary"}
     assert everything(lossless.servers) == before
     s2.sql("STOP REPLICA")
-    wait_for(lambda: s1.status("Rpl_semi_sync_source_clients") == "1")
+    eventually(lambda: s1.status("Rpl_semi_sync_source_clients") == "1")
     for operation in (TAKE_OUT, STOP):
         assert refused(lossless, operation, "s3") == {"too_few_acknowledgers"}
     assert lossless.maintain(START, "s2").changed
@@ -142,13 +143,13 @@ def test_a_lost_replica_is_pointed_at_the_primary_and_keeps_what_it_received(los
         # The applier waits for a lock, so that what comes is received and not applied.
         cursor.execute("LOCK TABLES lost.t READ")
         s1.sql("INSERT INTO lost.t VALUES (1), (2)")
-        wait_for(lambda: executed(s1) <= executed(s3) | GtidSet.parse(s3.replica()["Retrieved_Gtid_Set"]))
+        eventually(lambda: executed(s1) <= executed(s3) | GtidSet.parse(s3.replica()["Retrieved_Gtid_Set"]))
         s3.sql(
             "STOP REPLICA IO_THREAD",
             f"CHANGE REPLICATION SOURCE TO SOURCE_HOST='{s2.address}'",
             "START REPLICA IO_THREAD",
         )
-        wait_for(lambda: s3.replica()["Source_UUID"] == s2.uuid())
+        eventually(lambda: s3.replica()["Source_UUID"] == s2.uuid())
         assert refused(lossless, START, "s3") == {"not_following_primary"}
         assert lossless.maintain(REPOINT, "s3").changed
         assert executed(s1) - executed(s3), "it is received, and the lock keeps it from being applied"

@@ -19,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from waiting import PATIENCE
+
 CHECKOUT = Path(__file__).resolve().parents[3]
 NAME = os.environ.get("VIP_SCRATCH", "vipscratch")
 LIBRARY = "/usr/lib/lossless-mysql-ha"
@@ -121,7 +123,7 @@ def image() -> str:
     return found[0] if found else ""
 
 
-def eventually(what: str, check: Callable[[], Any], within: float = 30.0, every: float = 0.02) -> float:
+def eventually(what: str, check: Callable[[], Any], within: float = PATIENCE, every: float = 0.02) -> float:
     """Wait until it holds; returns the seconds that took."""
     started = time.monotonic()
     while not check():
