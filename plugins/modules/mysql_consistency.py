@@ -16,7 +16,7 @@ description:
     written on any server, and nothing is repaired; it names every row that differs, and proposes what a person may do.
   - >-
     It never takes a row in flight for a difference. In each round the primary is read first, then the replica executes
-    all that the primary had executed, then it is read. A difference counts when it was seen in three rounds in a row
+    all that the primary had executed, then it is read. A difference counts when it was seen in several rounds in a row
     with the primary's row unchanged; a row that is written too often for that is compared under a short shared lock.
   - >-
     V(recent_time) in O(modes) compares the rows that carry a recent date, in a window that no long transaction escapes;
