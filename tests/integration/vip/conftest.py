@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -45,24 +46,28 @@ def close(host: scratch.Host) -> None:
         host.signal("KILL", "mysqld")
         scratch.eventually("mysqld ends", lambda: not host.runs("mysqld"))
         host.start_mysqld()
-        scratch.eventually(f"{host.name} answers", host.answers, 60)
+        scratch.eventually(f"{host.name} answers", host.answers)
     host.sql("SET GLOBAL offline_mode=0")
 
 
 def mend(site: scratch.Site) -> None:
-    for host in site.databases:
-        scratch.docker("unpause", host.container, check=False)
-        host.run("nft", "flush", "ruleset", check=False)
-        if host.runs("mysqld"):
-            host.signal("CONT", "mysqld")
-        if not host.answers():
-            host.start_mysqld()
-            scratch.eventually(f"{host.name} answers", host.answers, 60)
-        host.stop_keeper()
-        host.run("rm", "-f", "/var/log/keeper.log")
-        close(host)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(mend_host, site.databases))
     site.promote(site.databases[0])
     for host in site.databases:
         host.start_keeper()
     for vip in site.vips:
         scratch.eventually(f"db1 takes {vip}", lambda vip=vip: site.holders(vip) == ["db1"])
+
+
+def mend_host(host: scratch.Host) -> None:
+    scratch.docker("unpause", host.container, check=False)
+    host.run("nft", "flush", "ruleset", check=False)
+    if host.runs("mysqld"):
+        host.signal("CONT", "mysqld")
+    if not host.answers():
+        host.start_mysqld()
+        scratch.eventually(f"{host.name} answers", host.answers)
+    host.stop_keeper()
+    host.run("rm", "-f", "/var/log/keeper.log")
+    close(host)

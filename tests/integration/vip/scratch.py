@@ -328,7 +328,7 @@ class Site:
             host.initialise()
             host.start_mysqld()
         for host in self.databases:
-            eventually(f"{host.name} answers", host.answers, 60)
+            eventually(f"{host.name} answers", host.answers)
             host.sql(
                 "SET sql_log_bin=0; SET GLOBAL super_read_only=0;"
                 "CREATE USER repl@'%' IDENTIFIED BY 'repl'; GRANT REPLICATION SLAVE ON *.* TO repl@'%';"
