@@ -35,7 +35,7 @@ from drills.reconcile import judge, plants
 from drills.reconcile.plants import Plant
 from drills.reconcile.stage import Stage
 from drills.reconcile.tables import ACCOUNT, HOT, RESTLESS, SCHEMA, TABLES
-from drills.reconcile.writers import CLIENTS, HAMMERS, STORM, Client, Writers, writing
+from drills.reconcile.writers import CLIENTS, HAMMERS, HOT_PAUSE, STORM, Client, Writers, writing
 
 ROUNDS = 20
 LOCK = 2.0
@@ -83,7 +83,10 @@ Go = Callable[[Stage, "Case", Options, Round], None]
 
 @dataclass(frozen=True)
 class Case:
-    """``planted``: on the replica. ``assertions``, and the verdict that each has to have on the replica."""
+    """``planted``: on the replica. ``assertions``, and the verdict that each has to have on the replica.
+
+    ``more``: clients besides the ``usual`` ones.
+    """
 
     said: str
     go: Go
@@ -92,6 +95,12 @@ class Case:
     assertions: Sequence[Mapping[str, Any]] = ()
     asserted: Mapping[str, str] = field(default_factory=dict)
     more: Mapping[str, Client] = field(default_factory=dict)
+    usual: Mapping[str, Client] = field(default_factory=lambda: CLIENTS)
+
+    @property
+    def clients(self) -> Mapping[str, Client]:
+        """Who writes, by name."""
+        return {**self.usual, **self.more}
 
 
 def go(stage: Stage, name: str, options: Options) -> dict[str, Any]:
@@ -115,12 +124,12 @@ def go(stage: Stage, name: str, options: Options) -> dict[str, Any]:
 @contextmanager
 def _under_load(stage: Stage, case: Case, round_: Round, *, long: float = 20.0) -> Iterator[Writers]:
     """Everybody writes; afterwards it is judged whether they did."""
-    with writing(stage.socket(stage.primary), more=case.more, long=long) as writers:
-        writers.until({*CLIENTS, *case.more})
+    with writing(stage.socket(stage.primary), case.clients, long=long) as writers:
+        writers.until(case.clients)
         writers.mark()
         yield writers
         round_.turns = {name: told.turns for name, told in writers.mark().items()}
-    round_.checks.append(judge.wrote(round_.turns, writers.errors, {*CLIENTS, *case.more}))
+    round_.checks.append(judge.wrote(round_.turns, writers.errors, case.clients))
 
 
 @contextmanager
@@ -270,9 +279,9 @@ def _errant(stage: Stage, case: Case, _options: Options, round_: Round) -> None:
 
 
 def _hot(stage: Stage, case: Case, _options: Options, round_: Round) -> None:
-    """A row that is updated 100 times a second, and some as fast as a client can. Between two updates there is time
-    enough for a comparison that has bad luck a few times only; with one round in which a row may come to rest, those
-    that do not are soon looked at under a lock, which their clients wait for."""
+    """A row that is updated up to 100 times a second, and some as fast as a client can. Between two updates there is
+    time enough for a comparison that has bad luck a few times only; with one round in which a row may come to rest,
+    those that do not are soon looked at under a lock, which their clients wait for."""
     limits = Limits(lock=LOCK)
     with _under_load(stage, case, round_) as writers:
         writers.until(("hot", *HAMMERS), turns=_WITHOUT_LOCK)
@@ -298,6 +307,18 @@ def _hot(stage: Stage, case: Case, _options: Options, round_: Round) -> None:
         "locks": len(stage.locks),
         "longest_lock_ms": round(max(stage.locks, default=0.0) * 1000),
     }
+
+
+def _paced(stage: Stage, case: Case, options: Options, round_: Round) -> None:
+    """With the whole application at work a commit takes longer than such a row has, so only this row is written."""
+    with _under_load(stage, case, round_) as writers:
+        for _number in range(options.rounds):
+            _compared(stage, round_, case.modes, limits=Limits(lock=LOCK), include=(HOT.full_name,))
+        a_second = writers.told["hot"].turns / (time.monotonic() - writers.began)
+    round_.checks += [judge.steady(round_.reports), judge.paced(a_second, 1 / HOT_PAUSE)]
+    for report in round_.reports:
+        round_.checks += [judge.verdicts(report, WHOLE, (HOT.name,), {}), judge.servers(report, ())]
+    round_.facts["hot"] = {"updates_a_second": {"hot": round(a_second, 1)}, "locks": len(stage.locks)}
 
 
 def _schema(stage: Stage, case: Case, _options: Options, round_: Round) -> None:
@@ -397,9 +418,14 @@ CASES: Mapping[str, Case] = {
         (_ERRANT,),
     ),
     "hot": Case(
-        "a row that is updated 100 times a second, and three without a pause: they pass, under a short lock",
+        "rows that are updated without a pause, beside all the others: they pass, under a short lock",
         _hot,
         more=HAMMERS,
+    ),
+    "paced": Case(
+        "a row that is updated 100 times a second, and nothing else: it passes, in every comparison",
+        _paced,
+        usual={"hot": CLIENTS["hot"]},
     ),
     "schema": Case(
         "a column, a type, a collation, a key, a table are not the same on a replica: told with a code, others go on",

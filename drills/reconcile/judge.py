@@ -36,6 +36,7 @@ TITLES = {
     "impatient": "Who does not wait as long says that the replica lags",
     "locked": "Rows that would not rest were looked at under a lock",
     "waited": "No writer waited longer than the lock may last, and a margin",
+    "paced": "The row was written as often as the case says",
     "wrote": "The application wrote all the time",
     "restored": "What was done is undone: in the end everything is the same everywhere",
     "round": "The round was carried out",
@@ -207,6 +208,12 @@ def waited(longest: float, lock: float, margin: float, turns: int, a_second: flo
         f"{longest * 1000:.0f} ms at most in {turns} updates, {a_second:.0f} a second of one row",
         seen=turns > 0,
     )
+
+
+def paced(a_second: float, wanted: float) -> Check:
+    """A client that makes up for late turns is within a tenth of its pace, or this machine cannot keep it."""
+    wrong = [f"only {a_second:.0f} updates a second of the row, not {wanted:.0f}"] if a_second < 0.9 * wanted else []
+    return check("paced", wrong, f"{a_second:.0f} updates a second of one row")
 
 
 def wrote(turns: Mapping[str, int], errors: Sequence[str], everybody: Collection[str]) -> Check:

@@ -180,6 +180,12 @@ MUTANTS: Mapping[str, Mutant] = {
     "lock_kept": Mutant(
         f"a row stays locked for {HELD:g} s", "hot", frozenset({"waited", "verdicts", "nothing_else"}), _lock_kept
     ),
+    "in_flight": Mutant(
+        "the first difference counts, and nobody waits for the replica",
+        "paced",
+        _FALSE,
+        lambda: [*_at_once(), *_no_barrier()],
+    ),
     "no_snapshot": Mutant(
         "the primary is read on while the replica stands still",
         "snapshot",

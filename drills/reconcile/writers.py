@@ -22,7 +22,7 @@ _UNDER_WAY_WITHIN = 60.0
 _KEPT = 200
 """Rows that an inserting client leaves; older ones it deletes."""
 HOT_PAUSE = 0.01
-"""A row that is updated 100 times a second."""
+"""A row that is updated 100 times a second, where a commit does not take longer."""
 _PAUSE = 0.1
 _FIRST = 10_000
 """Numbers of rows that writers insert start here."""
@@ -210,10 +210,9 @@ class Writers:
 
 
 @contextmanager
-def writing(socket: str, *, more: Mapping[str, Client] | None = None, long: float = 20.0) -> Iterator[Writers]:
+def writing(socket: str, everybody: Mapping[str, Client], *, long: float = 20.0) -> Iterator[Writers]:
     """Everybody writes as long as this lasts.
 
-    :param more: clients besides the usual ones.
     :param long: seconds for which a transaction stays open; its rows carry the date at which it began.
     :raises DrillError: a client did not end.
     """
@@ -221,7 +220,7 @@ def writing(socket: str, *, more: Mapping[str, Client] | None = None, long: floa
     writers = Writers()
     work: dict[str, Callable[[], None]] = {
         name: partial(_write, writers, name, socket, each, seed, stop)
-        for seed, (name, each) in enumerate({**CLIENTS, **(more or {})}.items())
+        for seed, (name, each) in enumerate(everybody.items())
     }
     work["long"] = partial(_long, socket, long, stop)
     threads = [threading.Thread(target=_guarded, args=(writers, *each), daemon=True) for each in work.items()]

@@ -111,6 +111,7 @@ GOOD: list[Check] = [
     judge.impatient([NONE, LATE], A),
     judge.locked([0.1]),
     judge.waited(2.9, 2.0, 1.0, 100, 98.0),
+    judge.paced(91.0, 100.0),
     judge.wrote({"a": 3}, (), ("a",)),
     judge.restored(NONE),
 ]
@@ -148,6 +149,7 @@ BROKEN: list[tuple[str, Check]] = [
     ("it does not lag", judge.impatient([NONE], A)),
     ("the other one lags", judge.impatient([LATE], B)),
     ("too long", judge.waited(3.1, 2.0, 1.0, 100, 98.0)),
+    ("not so often", judge.paced(89.0, 100.0)),
     ("an error of a writer", judge.wrote({"a": 3}, ("b: gone",), ("a",))),
     ("nobody wrote", judge.wrote({}, (), ("a",))),
     ("still different", judge.restored(FULL)),
@@ -306,6 +308,7 @@ BITES: dict[str, Callable[[], Any]] = {
     "confirmed_at_once": lambda: settle.CONFIRMED_BY,
     "one_way": extra_is_seen,
     "no_barrier": lambda: recheck.wait_executed,
+    "in_flight": lambda: recheck.wait_executed,
     "no_lengths": digest,
     "no_nulls": digest,
     "reals_as_text": lambda: canonical.digest([ColumnFacts("f", "float", "float")]),
