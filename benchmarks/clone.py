@@ -28,6 +28,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.replication.situ
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import Session
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import Member
 
+from benchmarks import ballast, manager
 from benchmarks import session as benchmark_session
 from benchmarks.cluster import Cluster
 from benchmarks.errors import BenchmarkError
@@ -40,18 +41,12 @@ from benchmarks.result import Result
 NAME = "clone"
 MEGABYTES, QUICK_MEGABYTES = 400, 50
 TARGET = 0.9
-TABLE = "lossless_drill.bench_clone"
 OURS, BARE = "ours", "bare"
 
 _STATEMENT = 15.0
 _CLONE = 3600.0
 _BACK = 120.0
 _LOOK = 0.05
-_ROWS, _ROW_BYTES, _AT_ONCE = 200, 4096, 50
-_FILL = (
-    f"INSERT INTO {TABLE} (body) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {_ROWS})"
-    " SELECT CONCAT(RANDOM_BYTES(1024), RANDOM_BYTES(1024), RANDOM_BYTES(1024), RANDOM_BYTES(1024)) FROM n"
-)
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,8 @@ def measure(cluster: Cluster, runs: int, megabytes: int) -> Sequence[Result]:
     found: dict[str, list[_Sample]] = {OURS: [], BARE: []}
     conditions: list[Condition] = []
     started_at = time.time()
-    with _filled(cluster, donor, megabytes), _spared(cluster, recipient):
+    with manager.kept_out(cluster), ballast.gone_afterwards(cluster), _spared(cluster, recipient):
+        ballast.fill(cluster, megabytes)
         pair = _Pair(cluster, recipient, donor)
         pair.bare()  # the first one would pay for cold caches
         for number, which in interleaved((BARE, OURS), runs):
@@ -206,34 +202,6 @@ def _copied(data: int) -> int:
     if data <= 0:
         raise BenchmarkError("nothing was copied")
     return data
-
-
-@contextmanager
-def _filled(cluster: Cluster, primary: Member, megabytes: int) -> Iterator[None]:
-    """A table of that size, on every server."""
-    try:
-        fill(cluster, megabytes)
-        yield
-    finally:
-        cluster.hosts.run(primary.name, "mysql", "-e", f"DROP TABLE IF EXISTS {TABLE}")
-
-
-def fill(cluster: Cluster, megabytes: int) -> None:
-    """So much more data in the table. By root: on a busy machine the keeper ends sessions of applications."""
-    name = cluster.primary().name
-
-    def execute(sql: str) -> None:
-        cluster.hosts.run(name, "mysql", "-e", sql)
-
-    execute(
-        "CREATE DATABASE IF NOT EXISTS lossless_drill;"
-        f" CREATE TABLE IF NOT EXISTS {TABLE} (id BIGINT AUTO_INCREMENT PRIMARY KEY, body VARBINARY({_ROW_BYTES}))"
-    )
-    left = max(megabytes * 1_000_000 // (_ROWS * _ROW_BYTES), 1)
-    while left > 0:
-        execute(";".join([_FILL] * min(left, _AT_ONCE)))
-        left -= _AT_ONCE
-        say(f"{NAME}: {max(left, 0) * _ROWS * _ROW_BYTES >> 20} MiB of the data are still to be written")
 
 
 @contextmanager

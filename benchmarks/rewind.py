@@ -14,10 +14,9 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-from benchmarks import clone, manager
+from benchmarks import ballast, manager
 from benchmarks import session as benchmark_session
 from benchmarks.cluster import Cluster
 from benchmarks.errors import BenchmarkError
@@ -52,11 +51,9 @@ def measure(cluster: Cluster, runs: int, sizes: Sequence[int]) -> Sequence[Resul
     started: dict[int, list[float]] = {}
     conditions: dict[int, list[Condition]] = {}
     started_at = time.time()
-    with _data(cluster):
-        there = 0
+    with manager.kept_out(cluster), ballast.gone_afterwards(cluster):
         for size in sorted(sizes):
-            clone.fill(cluster, size - there)
-            there = size
+            ballast.fill(cluster, size)
             for number in range(runs):
                 with Watch() as watch:
                     seconds, up = _sample(cluster)
@@ -118,15 +115,6 @@ def _sample(cluster: Cluster) -> tuple[float, float]:
         raise BenchmarkError(str(error)) from error
     finally:
         stage.clean()
-
-
-@contextmanager
-def _data(cluster: Cluster) -> Iterator[None]:
-    with manager.kept_out(cluster):
-        try:
-            yield
-        finally:
-            cluster.hosts.run(cluster.primary().name, "mysql", "-e", f"DROP TABLE IF EXISTS {clone.TABLE}")
 
 
 def main() -> int:
