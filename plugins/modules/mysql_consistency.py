@@ -123,6 +123,7 @@ options:
   state_directory:
     description:
       - A directory on the host that runs the module. A run that was cut off goes on from what is kept there.
+      - One run of a cluster at a time; another one that names it meanwhile is refused.
     type: path
     default: ""
   report_directory:

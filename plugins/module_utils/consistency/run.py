@@ -16,7 +16,7 @@ from ..errors import HaError
 from ..server.session import Login, Session, StatementFailed
 from ..server.state import Member, Observation, ServerState
 from ..topology.observe import Members
-from . import assertions, business, findings, recheck, snapshot, summary
+from . import assertions, business, findings, recheck, snapshot, state_file, summary
 from .assertion_verdict import Verdict
 from .barrier import wait_executed
 from .checkpoint import Checkpoint, State, name_of, question
@@ -104,16 +104,15 @@ def run(
 
     :param say: takes a line about how far it is.
     :raises HaError: nothing could be compared: ``unknown_mode``, ``unknown_member``, ``primary_unknown``,
-        ``primary_silent``, ``nothing_to_compare``, ``state_unwritable``.
+        ``primary_silent``, ``nothing_to_compare``, ``already_running``, ``state_unwritable``.
     """
     unknown = [mode for mode in request.modes if mode not in MODES]
     if unknown:
         raise HaError("unknown_mode", f"no such mode: {', '.join(unknown)}", next_step=f"Use {', '.join(MODES)}.")
-    pool = Members(request.members, request.login, connect_within=request.connect_timeout)
-    try:
-        return _Run(request, pool, say, clock, sleep).run()
-    finally:
-        pool.close()
+    with state_file.alone(request.state_directory, request.cluster):
+        pool = Members(request.members, request.login, connect_within=request.connect_timeout)
+        with closing(pool):
+            return _Run(request, pool, say, clock, sleep).run()
 
 
 class _Run:

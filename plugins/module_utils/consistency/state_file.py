@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A small JSON file that one run leaves for the next. What is not there is done again, which is never wrong; what
+"""Small JSON files that one run leaves for the next. What is not there is done again, which is never wrong; what
 cannot be written is an error, for nobody would notice that every run begins anew.
 
 ``path`` is empty where nothing is to be kept.
@@ -7,12 +7,44 @@ cannot be written is an error, for nobody would notice that every run begins ane
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
-from typing import Any, Mapping
+from typing import Any, Iterator, Mapping
 
 from .. import durable_file
 from ..errors import HaError
+
+
+@contextlib.contextmanager
+def alone(directory: str, cluster: str) -> Iterator[None]:
+    """No other run of that cluster keeps its files in that directory meanwhile: they would take each other's place.
+
+    :raises HaError: ``already_running``, ``state_unwritable``.
+    """
+    if not directory:
+        yield
+        return
+    path = os.path.join(directory, f"{cluster}.lock")
+    try:
+        durable_file.make_directory(directory)
+        handle = durable_file.open_file(path, os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise HaError(
+                "already_running",
+                f"another run of cluster {cluster} is at work with the state directory {directory}",
+                evidence={"path": path},
+                next_step="Wait until it has ended, or name another state directory.",
+            ) from error
+        yield
+    finally:
+        os.close(handle)
 
 
 def read(path: str) -> dict[str, Any]:

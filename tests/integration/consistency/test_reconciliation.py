@@ -314,11 +314,12 @@ def test_a_run_that_is_out_of_time_goes_on(pair: Reconciled, tmp_path: Path) -> 
     assert (first["verdict"], first["finished"]) == ("skipped", False)
     assert set(verdicts(first).values()) == {("skipped", "not_finished")}
     assert {each.name: oct(each.stat().st_mode & 0o777) for each in Path(kept).iterdir()} == {
-        "scratch.run.json": "0o600"
+        "scratch.run.json": "0o600",
+        "scratch.lock": "0o600",
     }
     again = pair.compare(state_directory=kept)
     assert (again["verdict"], again["finished"], again["resumed"]) == ("pass", True, True)
-    assert not list(Path(kept).iterdir())
+    assert [each.name for each in Path(kept).iterdir()] == ["scratch.lock"]
 
 
 @pytest.fixture

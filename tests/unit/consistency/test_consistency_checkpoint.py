@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import run, state_file
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.checkpoint import (
     FORMAT,
     OLDEST,
@@ -26,6 +27,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.find
     worst,
 )
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import Login
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,6 +97,34 @@ def test_what_can_not_be_written_is_said(tmp_path: Path) -> None:
         Checkpoint(str(tmp_path / "file"), "ledger").save(STATE)
     assert raised.value.code == "state_unwritable"
     assert str(tmp_path / "file") in raised.value.message
+
+
+def test_a_second_run_does_not_write_where_another_one_is_at_work(tmp_path: Path) -> None:
+    directory = str(tmp_path / "made")
+    with state_file.alone(directory, "ledger"):
+        with pytest.raises(HaError) as raised, state_file.alone(directory, "ledger"):
+            raise AssertionError("two at once")
+        assert raised.value.code == "already_running" and directory in raised.value.message
+        with state_file.alone(directory, "shop"), state_file.alone("", "ledger"):
+            """Another cluster's files, and none at all."""
+    with pytest.raises(ZeroDivisionError), state_file.alone(directory, "ledger"):
+        raise ZeroDivisionError
+    with state_file.alone(directory, "ledger"):
+        """However it ended, it has ended."""
+
+
+def test_a_run_of_the_same_directory_is_refused_before_it_asks_anybody(tmp_path: Path) -> None:
+    request = run.Request("ledger", (), Login("nobody"), state_directory=str(tmp_path))
+    with state_file.alone(str(tmp_path), "ledger"), pytest.raises(HaError) as raised:
+        run.run(request)
+    assert raised.value.code == "already_running"
+
+
+def test_where_nobody_may_write_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HaError) as raised, state_file.alone(str(tmp_path / "file"), "ledger"):
+        raise AssertionError("nothing is there")
+    assert raised.value.code == "state_unwritable"
 
 
 def test_a_question_is_all_of_it() -> None:
