@@ -121,6 +121,8 @@ def _no_snapshot() -> list[Patch]:
     def read_on(primary: Any, *more: Any) -> str:
         gtids = original(primary, *more)
         primary.execute("ROLLBACK", within=10.0)
+        primary.execute("SET SESSION transaction_isolation = 'READ-COMMITTED'", within=10.0)
+        primary.execute("START TRANSACTION READ ONLY", within=10.0)
         return gtids
 
     return [(snapshot, "_open", read_on)]
@@ -187,7 +189,7 @@ MUTANTS: Mapping[str, Mutant] = {
         lambda: [*_at_once(), *_no_barrier()],
     ),
     "no_snapshot": Mutant(
-        "the primary is read on while the replica stands still",
+        "the primary's part of the snapshot is none",
         "snapshot",
         frozenset({"found", "nothing_else", "verdicts"}),
         _no_snapshot,

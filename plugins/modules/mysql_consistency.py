@@ -25,8 +25,8 @@ description:
   - >-
     V(whole) compares whole tables by digests that the servers compute, range by range of a key, down to the rows. Two
     rows have the same digest only if all columns are the same, whatever they hold. V(snapshot) does that for one
-    replica after the other while its applier stands still where a snapshot of the primary is, so that nothing is in
-    flight. V(business) runs statements that the application's people wrote, on both sides.
+    replica after the other in two snapshots at one GTID, for which its applier stands still for a moment, so that
+    nothing is in flight. V(business) runs statements that the application's people wrote, on both sides.
   - >-
     Only V(pass) in RV(verdict) is a pass. A table that could not be compared is never one.
 options:
@@ -51,8 +51,8 @@ options:
     default: [whole]
   admin_user:
     description:
-      - For V(snapshot) in O(modes), an account that may hold the primary's commits for an instant and stop a replica's
-        applier.
+      - For V(snapshot) in O(modes), an account that may hold the primary's commits for an instant, and stop a replica's
+        applier for a moment.
     type: str
     default: lossless_admin
   admin_password:
@@ -199,10 +199,10 @@ extends_documentation_fragment:
   - lossless.mysql_ha.members
 notes:
   - "Grants: those of the account C(lossless_reconcile); see M(lossless.mysql_ha.mysql_account)."
-  - Reads only; the same in check mode. A snapshot stops and starts the applier of the replica that is compared.
+  - Reads only; the same in check mode. A snapshot stops the applier of the replica that is compared, and starts it.
   - >-
-    While a snapshot is compared, a statement that changes the definition of a table waits for its end on the primary,
-    and whoever uses that table afterwards waits behind it.
+    A statement that changes the definition of a table waits until the range of rows that is being read there is done; a
+    snapshot says then that the definition of that table was changed.
 seealso:
   - module: lossless.mysql_ha.mysql_topology_info
   - module: lossless.mysql_ha.mysql_clone

@@ -140,7 +140,7 @@ def parse(text: str, path: str) -> Config:
     password = _password(document, values, "password")
     admin_password = _password(document, values, "admin_password")
     if findings.SNAPSHOT in modes and not admin_password:
-        raise document.invalid(("modes",), "the mode snapshot needs admin_password: it stops an applier for a while")
+        raise document.invalid(("modes",), "the mode snapshot needs admin_password: it stops an applier for a moment")
     login = Login(values["user"], password, ca=values["ca"])
     # Of each run its own: another question would make the run of this one begin anew.
     state_directory = os.path.join(values["state_directory"], values["run"])

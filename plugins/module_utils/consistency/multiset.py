@@ -15,6 +15,7 @@ from typing import Callable, Mapping, Optional
 from ..server.session import Row, Session, StatementFailed
 from . import findings, recheck
 from .barrier import executed, wait_executed
+from .failures import said_of
 from .findings import COUNT, Difference, TableResult
 from .lookup import Statement
 from .questions import Table
@@ -74,7 +75,7 @@ class Multiset:
                 findings.LAGGING, "replica_late", str(error), "See why its applier is late; then run again."
             )
         except StatementFailed as error:
-            said = self._said(findings.ERROR, error.code, error.message, error.next_step)
+            said = self._said(*said_of(error, exact=self._limits.rechecking.exact))
         return dataclasses.replace(said, rows=self._rows, seconds=round(self._clock() - began, 3))
 
     def _run(self, estimate: int) -> TableResult:

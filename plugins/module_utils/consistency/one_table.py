@@ -14,6 +14,7 @@ from . import findings, multiset, recheck, repair, time_column, whole, window
 from .barrier import executed, wait_executed
 from .checkpoint import Place, State, name_of
 from .chunks import ordered
+from .failures import CHANGED, said_of
 from .findings import TableResult
 from .layout import Layout, layout_difference
 from .lookup import Unfit
@@ -21,7 +22,7 @@ from .questions import Table
 from .recent import Recent
 from .recent_binlog import RecentByBinlog
 from .recent_time import RecentByTime
-from .tables import Listed, layout
+from .tables import INNODB, Listed, layout
 from .time_column import Skip
 from .whole import Reached, WholeTable
 
@@ -57,7 +58,7 @@ class OneTable:
 
     def __init__(self, listed: Listed, mode: str, there: Session, how: How, state: State) -> None:
         self._named = listed.named
-        self._estimate = listed.estimate
+        self._listed = listed
         self._mode = mode
         self._there = there
         self._how = how
@@ -70,13 +71,15 @@ class OneTable:
         named, mode, how = self._named, self._mode, self._how
         if how.clock() >= how.until:
             return {name: _unread(named, name, mode) for name in sessions}
+        if self._rechecking.exact and self._listed.engine != INNODB:
+            return {name: _without_snapshot(self._listed, name, mode) for name in sessions}
         results: dict[str, TableResult] = {}
         layouts: dict[str, Layout] = {}
         for name, session in sessions.items():
             try:
                 said, found = self._layout(session)
             except StatementFailed as error:
-                said, found = _failed(named, name, mode, error), None
+                said, found = self._failed(name, error), None
             if said is not None:
                 results[name] = said
             elif found is not None:
@@ -96,12 +99,12 @@ class OneTable:
         """By replica, what was found of its rows, unless the table became another one meanwhile."""
         try:
             found = self._in_mode(table, sessions)
-        except HaError as error:
-            found = {name: _failed(self._named, name, self._mode, error) for name in sessions}
-        except Unfit as error:
-            unfit = HaError("rows_unreadable", str(error), next_step="Check the table (CHECK TABLE).")
-            found = {name: _failed(self._named, name, self._mode, unfit) for name in sessions}
+        except (HaError, Unfit) as error:
+            found = {name: self._failed(name, error) for name in sessions}
         return {name: self._still_so(table, sessions[name], result) for name, result in found.items()}
+
+    def _failed(self, name: str, error: Exception) -> TableResult:
+        return _said(self._named, name, self._mode, *said_of(error, exact=self._rechecking.exact))
 
     def _still_so(self, table: Table, here: Session, result: TableResult) -> TableResult:
         """Rows that are the same by columns of before are not known to be the same now; and an error may only say that
@@ -113,8 +116,8 @@ class OneTable:
                 return result
             said, _same = self._layout(here)
         except StatementFailed as error:
-            return _failed(self._named, here.name, self._mode, error)
-        return said or _changed(self._named, here.name, self._mode)
+            return self._failed(here.name, error)
+        return said or _said(self._named, here.name, self._mode, *CHANGED)
 
     def _layout(self, here: Session) -> tuple[Optional[TableResult], Optional[Layout]]:
         """The table as both have it; else the verdict that they do not have the same."""
@@ -239,7 +242,7 @@ class OneTable:
             comparing = multiset.Multiset(
                 table, self._there, session, bounds, reveal=how.reveal, clock=how.clock, sleep=how.sleep
             )
-            found[name] = comparing.run(self._estimate)
+            found[name] = comparing.run(self._listed.estimate)
         return found
 
     def _by_ranges(self, table: Table, sessions: Mapping[str, Session]) -> dict[str, TableResult]:
@@ -317,6 +320,12 @@ def _unread(named: Named, replica: str, mode: str) -> TableResult:
     return _said(named, replica, mode, findings.SKIPPED, "not_finished", why, "Run again: it goes on from there.")
 
 
+def _without_snapshot(listed: Listed, replica: str, mode: str) -> TableResult:
+    why = f"a table of {listed.engine or 'no engine'} goes on while it is read"
+    step = "Compare it as a whole while nobody writes to it; or convert it (ALTER TABLE ... ENGINE=InnoDB)."
+    return _said(listed.named, replica, mode, findings.SKIPPED, "no_snapshot", why, step)
+
+
 def _late(named: Named, replica: str, mode: str, patience: float) -> TableResult:
     why = f"it did not catch up within {patience:g} s"
     return _said(
@@ -324,15 +333,6 @@ def _late(named: Named, replica: str, mode: str, patience: float) -> TableResult
     )
 
 
-def _changed(named: Named, replica: str, mode: str) -> TableResult:
-    why = "its definition was changed while it was read"
-    return _said(named, replica, mode, findings.UNSTABLE, "definition_changed", why, "Run again.")
-
-
 def _gone(named: Named, replica: str, mode: str) -> TableResult:
     why = "it was dropped meanwhile on both"
     return dataclasses.replace(_said(named, replica, mode, findings.PASS, "dropped_meanwhile", why), covered=1.0)
-
-
-def _failed(named: Named, replica: str, mode: str, error: HaError) -> TableResult:
-    return _said(named, replica, mode, findings.ERROR, error.code, error.message, error.next_step)

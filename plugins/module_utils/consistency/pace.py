@@ -52,6 +52,7 @@ class Pace:
 
     :param session: the connection to a server, by its name.
     :param until: the clock's time at which the run ends.
+    :param before: called first each time: nothing is to be held on a server while it is waited for.
 
     ``held``: how often and for how many seconds it had to wait; ``overrun``: how often patience ended first.
     """
@@ -64,6 +65,7 @@ class Pace:
         *,
         statement: float,
         until: float = float("inf"),
+        before: Callable[[], None] = lambda: None,
         say: Callable[[str], None] = lambda line: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -71,6 +73,7 @@ class Pace:
         self._names = tuple(names)
         self._session = session
         self._until = until
+        self._before = before
         self._mute: set[str] = set()
         self._bounds = bounds
         self._statement = statement
@@ -82,7 +85,11 @@ class Pace:
         self.overrun = 0
 
     def wait(self) -> None:
-        """Return when no server is busy, or when patience ends."""
+        """Return when no server is busy, or when patience ends.
+
+        :raises HaError: from ``before``.
+        """
+        self._before()
         if not (self._bounds.threads_running or self._bounds.latency):
             return
         began = self._clock()

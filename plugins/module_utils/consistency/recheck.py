@@ -49,7 +49,7 @@ class Limits:
     """Seconds: ``statement`` for one; ``catch_up`` for the replica to be where the primary was, each time; ``lock`` for
     which a restless row may be locked at most, 0 for never. ``listed``: differences that are told in full.
 
-    ``exact``: both servers stand still at the same GTID (``snapshot``), so that what differs once, differs.
+    ``exact``: both servers are seen at the same GTID (``snapshot``), so that what differs once, differs.
     """
 
     statement: float = 30.0

@@ -62,7 +62,7 @@ MODES: Mapping[str, Mode] = {
     findings.SNAPSHOT: Mode(
         "snapshot",
         "Every row, both sides at exactly the same transaction.",
-        "What is wrong on both sides alike. What happens after the snapshot.",
+        "What is wrong on both sides alike. What happens after the snapshot. Tables that are changed (DDL) meanwhile.",
     ),
     findings.BUSINESS: Mode(
         "business assertions",

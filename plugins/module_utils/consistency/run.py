@@ -64,7 +64,7 @@ class Request:
     :param reveal: show values of rows that differ.
     :param state_directory: where an unfinished run is kept; empty: nowhere.
     :param now: seconds since the epoch.
-    :param admin: for mode ``snapshot``: may lock the primary for an instant, and stop a replica's applier.
+    :param admin: for mode ``snapshot``: may lock the primary for an instant, and stop a replica's applier for a moment.
     :param part: seconds after which the run returns where it is, with ``under_way`` in its report; called again with
         that, it goes on. 0: it runs to its end. A table in which something is open yet is finished first.
     :param state: what the part before has returned.
@@ -138,7 +138,7 @@ class _Run:
         self._asserted: list[dict[str, Any]] = []
         self._sides = Sides(pool, statement=request.limits.statement, clock=clock)
         self._primary_name = ""
-        self._largest: dict[Named, int] = {}
+        self._listed: dict[Named, Listed] = {}
         self._assertions = assertions.parse(request.assertions) if findings.BUSINESS in request.modes else ()
 
     def run(self) -> dict[str, Any]:
@@ -250,8 +250,12 @@ class _Run:
         stopped: Mapping[str, ServerFinding],
         modes: Sequence[str],
         session: Callable[[str], Session],
+        let_go: Callable[[], None] = lambda: None,
     ) -> None:
-        """Compare every table on these replicas. ``session``: the connection to a server; raises ``HaError``."""
+        """Compare every table on these replicas.
+
+        :param session: the connection to a server; raises ``HaError``. ``let_go``: of what was read, after each range.
+        """
         stopped = {**stopped, **self._list(names, session)}
         going = [name for name in names if name not in stopped]
         pace = Pace(
@@ -260,11 +264,12 @@ class _Run:
             Bounds(self._limits.threads_running, self._limits.latency),
             statement=self._limits.statement,
             until=self._until,
+            before=let_go,
             say=self._say,
             clock=self._clock,
             sleep=self._sleep,
         )
-        wanted = sorted(self._largest)
+        wanted = sorted(self._listed)
         for number, named in enumerate(wanted, 1):
             if self._paused:
                 return
@@ -273,12 +278,13 @@ class _Run:
             self._all_as_the_server(stopped.values(), [named], modes)
             for mode in modes:
                 self._table(named, mode, going, session, pace)
+                let_go()
 
     def _list(self, names: Sequence[str], session: Callable[[str], Session]) -> dict[str, ServerFinding]:
         """Which tables there are, anywhere. :returns: the replicas that do not say."""
         request, within = self._request, self._limits.statement
         silent: dict[str, ServerFinding] = {}
-        largest: dict[Named, int] = {}
+        everywhere: dict[Named, Listed] = {}
         for name in (self._primary_name, *names):
             try:
                 listed = tables(session(name), within=within)
@@ -288,10 +294,10 @@ class _Run:
                 silent[name] = ServerFinding(name, findings.ERROR, error.code, error.message, error.next_step)
                 continue
             for named, each in listed.items():
-                largest[named] = max(largest.get(named, 0), each.estimate)
+                everywhere[named] = everywhere[named].and_there(each) if named in everywhere else each
         self._servers += silent.values()
-        wanted = chosen(largest, request.include, request.exclude)
-        nothing = idle(largest, request.include)
+        wanted = chosen(everywhere, request.include, request.exclude)
+        nothing = idle(everywhere, request.include)
         if nothing or not wanted:
             raise HaError(
                 "nothing_to_compare",
@@ -299,7 +305,7 @@ class _Run:
                 evidence={"include": list(request.include), "exclude": list(request.exclude)},
                 next_step="Correct the patterns; a schema's name alone stands for all its tables.",
             )
-        self._largest = {named: largest[named] for named in wanted}
+        self._listed = {named: everywhere[named] for named in wanted}
         return silent
 
     def _all_as_the_server(self, found: Iterable[ServerFinding], wanted: Iterable[Named], modes: Sequence[str]) -> None:
@@ -360,7 +366,7 @@ class _Run:
         found = {name: _as_the_server(named, mode, finding) for name, finding in silent.items()}
         if there is None or not sessions:
             return found
-        one = OneTable(Listed(named, "", self._largest[named]), mode, there, self._how(pace), self._state)
+        one = OneTable(self._listed[named], mode, there, self._how(pace), self._state)
         found.update(one.compare(sessions))
         for plan in one.repair:
             if not self._cut_off(found[plan["replica"]]):
@@ -405,12 +411,12 @@ class _Run:
         )
 
     def _snapshots(self, names: Sequence[str], stopped: Mapping[str, ServerFinding]) -> None:
-        """One replica after the other, each paused where the primary's snapshot is."""
+        """One replica after the other, each at one GTID with the primary."""
         request = self._request
         if request.admin is None:
             raise HaError(
                 "admin_login_needed",
-                "a snapshot holds commits for an instant and stops the replica's applier, which this account may not",
+                "a snapshot holds commits and the replica's applier for an instant, which this account may not",
                 evidence={"user": request.login.user},
                 next_step="Give admin_user and admin_password, or use another mode.",
             )
@@ -426,45 +432,36 @@ class _Run:
                     finding = ServerFinding(name, _verdict_of(error), error.code, error.message, error.next_step)
                     self._servers.append(finding)
                     found.append(finding)
-                    if error.code == "replica_moved":
-                        self._forget_snapshot(name)
                 finally:
                     # The snapshot was of these connections, and whatever they hold ends with them.
                     self._sides.close()
                     admins.close()
         finally:
             admins.close()
-        if not self._largest:
+        if not self._listed:
             try:
                 self._list([], self._sides.session)
             except StatementFailed:
                 return  # what was found of the servers says so
-        self._all_as_the_server(found, sorted(self._largest), [findings.SNAPSHOT])
+        self._all_as_the_server(found, sorted(self._listed), [findings.SNAPSHOT])
 
     def _snapshot(self, name: str, admins: Members) -> None:
         self._sides.close()
-        there = self._sides.session(self._primary_name, {"transaction_isolation": "REPEATABLE-READ"})
-        replica = self._sides.session(name)
+        isolated = {"transaction_isolation": "REPEATABLE-READ"}
         # These two and no others: a connection that was opened again would be outside of the snapshot.
-        fixed = {self._primary_name: there, name: replica}
+        fixed = {each: self._sides.session(each, isolated) for each in (self._primary_name, name)}
         with snapshot.at_one_gtid(
-            there,
+            fixed[self._primary_name],
+            fixed[name],
             admins.session(self._primary_name),
             lambda: admins.session(name),
             statement=self._limits.statement,
             catch_up=self._limits.catch_up,
             clock=self._clock,
             sleep=self._sleep,
-        ) as gtids:
-            self._say(f"{name} stands still where {self._primary_name} was: {gtids}")
-            self._tables([name], {}, [findings.SNAPSHOT], fixed.__getitem__)
-
-    def _forget_snapshot(self, name: str) -> None:
-        """It was none: what differed may have been in flight."""
-        self._results = [each for each in self._results if (each.mode, each.replica) != (findings.SNAPSHOT, name)]
-        self._state.repair = [
-            each for each in self._state.repair if (each["mode"], each["replica"]) != (findings.SNAPSHOT, name)
-        ]
+        ) as held:
+            self._say(f"{name} is looked at where {self._primary_name} was: {held.gtids}")
+            self._tables([name], {}, [findings.SNAPSHOT], fixed.__getitem__, held.let_tables_go)
 
     # --- assertions --------------------------------------------------------------------------------------------------
     def _business(self, names: Sequence[str], stopped: Mapping[str, ServerFinding]) -> None:

@@ -2,19 +2,24 @@
 """A primary and one replica at exactly the same GTID, for as long as they are compared: nothing is in flight.
 
 The replica's applier is stopped; then the primary's commits are held for an instant (FLUSH TABLES WITH READ LOCK), in
-which a snapshot is opened and gtid_executed read; then the replica applies up to just that, and stops. From then on
-the snapshot and the replica hold the same transactions and no others, so what differs, differs. The replica goes on
-receiving and acknowledging; it applies again when the comparison ends.
+which a snapshot is opened and gtid_executed read; then the replica applies up to just that, and stops; then a snapshot
+is opened there, too, and the applier runs again. Both snapshots hold the same transactions and no others, so what
+differs, differs. The replica never ceases to receive and to acknowledge.
 
 The lock is asked for with a short patience: a statement that runs for long on the primary would make it wait, and while
 it waits nobody else can write.
+
+A transaction keeps the definition of each table that it has read from being changed; and behind the one who waits for
+that, everybody waits: an application's reads and writes, and the replica's applier. So it goes back to a savepoint
+after each range: that lets go of the tables, and the snapshot stays (as mysqldump does it; seen on 9.7). Who reads a
+table that was changed since gets an error.
 """
 
 from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Sequence
 
 from ..errors import HaError
 from ..gtid import GtidSet
@@ -28,14 +33,35 @@ _LOCK_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0)
 _LOCK_REFUSED = 1205
 _DENIED = 1227
 """"You need (at least one of) the ... privilege(s)": nothing was done."""
+_SNAPSHOT = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 _POLL_EVERY = 0.05
 _RESTART_PATIENCE = 120.0
 _RESTART_EVERY = 1.0
 
 
+class Held:
+    """Two snapshots that hold ``gtids`` and nothing else. ``sessions``: those in which they are."""
+
+    def __init__(self, gtids: str, sessions: Sequence[Session], statement: float) -> None:
+        self.gtids = gtids
+        self._sessions = sessions
+        self._statement = statement
+        for session in sessions:
+            session.execute("SAVEPOINT nothing_read", within=statement)
+
+    def let_tables_go(self) -> None:
+        """Who waits to change the definition of a table that was read may do so.
+
+        :raises HaError: a connection is lost, and its snapshot with it.
+        """
+        for session in self._sessions:
+            session.execute("ROLLBACK TO SAVEPOINT nothing_read", within=self._statement)
+
+
 @contextmanager
 def at_one_gtid(
     primary: Session,
+    replica: Session,
     primary_admin: Session,
     replica_admin: Callable[[], Session],
     *,
@@ -43,18 +69,39 @@ def at_one_gtid(
     catch_up: float,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[str]:
-    """Yields the GTID set at which both are.
+) -> Iterator[Held]:
+    """Both at the same GTID set, as long as this lasts.
 
     :param primary: isolated by REPEATABLE READ; reads from then on what was committed until then, and nothing newer.
+        ``replica``: the same there.
     :param primary_admin: may lock (RELOAD).
     :param replica_admin: opens a session that may stop the applier (REPLICATION_SLAVE_ADMIN), or gives the one that is
-        open: a comparison may last for longer than an idle connection does.
+        open.
     :param catch_up: seconds for the replica to get there.
-    :raises HaError: ``snapshot_not_locked``, ``errant_transactions``, ``replica_late``, ``applier_still_on``; the
-        applier runs again then, as it did before. ``replica_moved``: it did not stand still.
-        ``applier_left_stopped``, ``applier_broken``: it does not run.
+    :raises HaError: ``snapshot_not_locked``, ``errant_transactions``, ``replica_late``, ``applier_still_on``,
+        ``replica_moved``; the applier runs again then, as it did before. ``applier_left_stopped``, ``applier_broken``:
+        it does not run.
     """
+    try:
+        with _applier_stopped(replica_admin, statement, clock, sleep):
+            gtids = _open(primary, primary_admin, statement, sleep)
+            _advance(replica_admin(), gtids, statement, catch_up, clock, sleep)
+            replica.execute(_SNAPSHOT, within=statement)
+            _stood_still(replica_admin(), gtids, statement)
+        yield Held(gtids, (primary, replica), statement)
+    finally:
+        for session in (primary, replica):
+            _let_go(session, "ROLLBACK", statement)
+
+
+@contextmanager
+def _applier_stopped(
+    replica_admin: Callable[[], Session],
+    statement: float,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> Iterator[None]:
+    """Afterwards it is as it was, whatever happens."""
     ran = repoint.read_threads(replica_admin(), within=statement).applier == ON
     denied = False
     try:
@@ -64,33 +111,23 @@ def at_one_gtid(
             except StatementFailed as error:
                 denied = error.errno == _DENIED
                 raise
-        try:
-            gtids = _open(primary, primary_admin, statement, sleep)
-            _advance(replica_admin(), gtids, statement, catch_up, clock, sleep)
-            yield gtids
-            _still_there(replica_admin, gtids, statement)
-        finally:
-            _let_go(primary, "ROLLBACK", statement)
+        yield
     finally:
         if not denied:
             _as_it_was(replica_admin, ran, statement, clock, sleep)
 
 
-def _still_there(replica_admin: Callable[[], Session], gtids: str, statement: float) -> None:
-    """Somebody else may have started the applier meanwhile: then what was compared was in flight."""
-    try:
-        executed = repoint.read_threads(replica_admin(), within=statement).executed
-    except StatementFailed:
-        # That a connection was idle for too long is only seen when it is used.
-        executed = repoint.read_threads(replica_admin(), within=statement).executed
-    replica = replica_admin()
-    wanted = GtidSet.parse(gtids)
-    if executed != wanted:
+def _stood_still(replica: Session, gtids: str, statement: float) -> None:
+    """Somebody else may have started the applier before the snapshot was there. A commit is seen a moment before its
+    GTID is told: so an applier that runs is enough."""
+    threads = repoint.read_threads(replica, within=statement)
+    moved = threads.executed - GtidSet.parse(gtids)
+    if moved or threads.applier == ON:
         raise HaError(
             "replica_moved",
-            f"{replica.name} was to stand still, and executed {executed - wanted} meanwhile",
-            evidence={"member": replica.name, "gtids": str(executed - wanted)},
-            next_step="See who started its applier; then run again.",
+            f"{replica.name} was to stand still for a moment, and somebody started its applier",
+            evidence={"member": replica.name, "gtids": str(moved), "applier": threads.applier},
+            next_step="See who did; then run again.",
         )
 
 
@@ -135,7 +172,7 @@ def _open(primary: Session, admin: Session, statement: float, sleep: Callable[[f
                 raise
             continue
         try:
-            primary.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY", within=statement)
+            primary.execute(_SNAPSHOT, within=statement)
             return str(admin.one("SELECT @@GLOBAL.gtid_executed AS gtids", within=statement)["gtids"])
         finally:
             _let_go(admin, "UNLOCK TABLES", statement)

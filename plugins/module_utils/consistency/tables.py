@@ -21,6 +21,9 @@ _TABLES = (
 )
 
 
+INNODB = "InnoDB"
+
+
 @dataclasses.dataclass(frozen=True)
 class Listed:
     """A table as a server lists it. ``estimate``: rows, as the server estimates them."""
@@ -28,6 +31,11 @@ class Listed:
     named: Named
     engine: str
     estimate: int
+
+    def and_there(self, other: Listed) -> Listed:
+        """The table on two servers: the engine that is not InnoDB, if there is one, and the larger estimate."""
+        engine = other.engine if self.engine == INNODB else self.engine
+        return Listed(self.named, engine, max(self.estimate, other.estimate))
 
 
 _IS_TABLE = "SELECT TABLE_TYPE AS kind FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"

@@ -19,6 +19,7 @@ from ..topology.observe import in_parallel
 from . import findings, recheck
 from .barrier import executed, wait_executed
 from .chunks import Counter, Size, counted
+from .failures import said_of
 from .findings import TableResult
 from .lookup import Bound, Range, Statement, Unfit
 from .questions import Key, Rows, Table
@@ -292,10 +293,7 @@ class WholeTable:
                 replica.problem = self._failed(name, error)
 
     def _failed(self, name: str, error: Exception) -> TableResult:
-        code = error.code if isinstance(error, HaError) else "rows_unreadable"
-        told = error.message if isinstance(error, HaError) else str(error)
-        step = error.next_step if isinstance(error, HaError) else "Check the table (CHECK TABLE)."
-        return self._said(name, findings.ERROR, code, told, step)
+        return self._said(name, *said_of(error, exact=self._limits.rechecking.exact))
 
     def _said(self, name: str, verdict: str, code: str = "", why: str = "", next_step: str = "") -> TableResult:
         named = self._table.named

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from typing import Any
 import pymysql
 import pytest
 import scratch
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import run
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import Login
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import Member
 from pair import PASSWORD, Pair
 from playing import run_module
 
@@ -62,6 +66,20 @@ class Reconciled(Pair):
             "catch_up_timeout": 3.0,
             **more,
         }
+
+    def request(self, **more: Any) -> run.Request:
+        """As ``given``, in this process."""
+        ca = str(self.primary.farm.files / "ca.pem")
+        return run.Request(
+            "scratch",
+            tuple(Member(each.name, each.address, 33062) for each in (self.primary, self.replica)),
+            Login("lossless_reconcile", PASSWORD, ca=ca),
+            primary=self.primary.name,
+            include=("run",),
+            admin=Login(scratch.ADMIN, scratch.ADMIN_PASSWORD, ca=ca),
+            now=time.time(),
+            **more,
+        )
 
     def compare(self, *, check: bool = False, **more: Any) -> dict[str, Any]:
         """What the module returns, whatever it found."""
@@ -352,6 +370,25 @@ def test_nothing_in_flight_is_a_difference(pair: Reconciled, writing: Callable[[
     assert {each["verdict"] for each in result["tables"]} <= {"pass", "unstable"}
     assert {each["verdict"] for each in result["tables"] if each["mode"] == "snapshot"} == {"pass"}
     assert writing() > before + 10
+
+
+def test_a_snapshot_keeps_nobody_from_altering_a_table(pair: Reconciled) -> None:
+    """Neither the application nor the applier, when the table was read already; and of one that was not it says so."""
+    altered: list[str] = []
+
+    def say(line: str) -> None:
+        if line.endswith("run.types") and not altered:
+            for table in ("account", "types"):
+                altered.append(table)
+                pair.primary.sql("SET SESSION lock_wait_timeout = 2", f"ALTER TABLE run.{table} ADD COLUMN more INT")
+            pair.caught_up()
+
+    report = run.run(pair.request(modes=("snapshot",)), say=say)
+    assert altered == ["account", "types"]
+    assert verdicts(report) == {**PASSED, "types": ("unstable", "definition_changed")}
+    pair.primary.sql(*(f"ALTER TABLE run.{table} DROP COLUMN more" for table in altered))
+    pair.caught_up()
+    assert verdicts(run.run(pair.request(modes=("snapshot",)))) == PASSED
 
 
 # At the end, for what the replica has of its own does not go away.

@@ -99,6 +99,7 @@ class Held:
     keyed: bool = True
     columns: tuple[Mapping[str, Any], ...] = COLUMNS
     kind: str = "BASE TABLE"
+    engine: str = "InnoDB"
     estimate: int = 0
 
 
@@ -126,6 +127,8 @@ class Node:
         self.lock_refused = 0
         """So often the lock for all tables is not to be had."""
         self.locked_by: Optional[Sim] = None
+        self.changed: set[Named] = set()
+        """Tables whose definitions were changed since snapshots were opened."""
         self.log: list[str] = []
         self.before: Callable[[str], None] = lambda sql: None
 
@@ -183,11 +186,14 @@ class Sim:
         self.usable = True
         self.user = user
         self.snapshot: Optional[dict[Named, Held]] = None
+        self.holds: set[Named] = set()
+        """Tables whose definitions nobody can change, for this transaction has read them."""
 
     def close(self) -> None:
         """The server lets go of what the connection held."""
         self.usable = False
         self.snapshot = None
+        self.holds.clear()
         if self.node.locked_by is self:
             self.node.world.unlock(self.node)
 
@@ -249,6 +255,9 @@ class Sim:
             return []
         if sql == "ROLLBACK":
             self.snapshot = None
+        if sql.startswith("ROLLBACK"):
+            self.holds.clear()
+        if sql.startswith(("ROLLBACK", "SAVEPOINT")):
             return []
         return self._schema(sql, values) if "information_schema" in sql else self._rows(sql, *values)
 
@@ -290,7 +299,7 @@ class Sim:
         tables = self.node.tables
         if "TABLE_NAME = %s" not in sql:
             return [
-                {"schema": named.schema, "table": named.table, "engine": "InnoDB",
+                {"schema": named.schema, "table": named.table, "engine": held.engine,
                  "estimate": held.estimate or len(held.rows)}
                 for named, held in tables.items() if held.kind == "BASE TABLE"
             ]  # fmt: skip
@@ -308,6 +317,10 @@ class Sim:
         held = tables.get(named)
         if held is None:
             raise StatementFailed("sql_error", "no such table", errno=1146, evidence={"member": self.name})
+        if self.snapshot is not None:
+            self.holds.add(named)
+            if named in self.node.changed:
+                raise StatementFailed("sql_error", "it has changed", errno=1412, evidence={"member": self.name})
         rows = held.rows if held.keyed else dict(enumerate(held.rows.values()))
         content = {key: digest((key, value) if held.keyed else value) for key, value in rows.items()}
         if word == "aggregate":

@@ -35,6 +35,7 @@ from ansible_collections.lossless.mysql_ha.tests.unit.consistency.simulated_run 
     LOGIN,
     Held,
     Killed,
+    Sim,
     World,
     keyed,
     lasting,
@@ -568,12 +569,12 @@ def test_a_snapshot_is_exact_while_somebody_writes() -> None:
     assert {key for key, said in found.items() if said[0] != "pass"} == {("z", "r1")}
 
 
-def test_an_applier_that_somebody_starts_during_a_snapshot_makes_it_none() -> None:
+def test_an_applier_that_somebody_starts_before_the_snapshot_is_there_makes_it_none() -> None:
     made = same()
     made.writer = lambda each: each.commit(Named("s", "a"), 20_000, f"v{each.count}")
 
     def before(sql: str) -> None:
-        if sql == "aggregate":
+        if sql.startswith("START TRANSACTION"):
             made.nodes["r1"].applier, made.nodes["r1"].until = "ON", None
 
     made.nodes["r1"].before = before
@@ -582,6 +583,47 @@ def test_an_applier_that_somebody_starts_during_a_snapshot_makes_it_none() -> No
     assert {said for (_table, replica), said in found.items() if replica == "r1"} == {("error", "replica_moved")}
     assert {said for (_table, replica), said in found.items() if replica == "r2"} == {("pass", "")}
     assert not report["repair"]
+
+
+def test_a_snapshot_lets_go_of_a_table_before_it_waits_and_before_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever would change its definition waits, and behind him everybody else."""
+    read: list[int] = []
+    real = Sim.answer
+
+    def answer(self: Sim, sql: str, values: Any) -> Any:
+        if "Threads_running" in sql or "information_schema" in sql or sql == "ROLLBACK":
+            assert not self.holds, sql
+        read.append(len(self.holds))
+        return real(self, sql, values)
+
+    monkeypatch.setattr(Sim, "answer", answer)
+    report = same().run(modes=("snapshot",), limits=run.Limits(threads_running=50))
+    assert report["verdict"] == "pass" and 1 in read
+
+
+@pytest.mark.parametrize("where", ["p", "r1"])
+def test_a_table_that_no_snapshot_holds_is_not_called_different(where: str) -> None:
+    made = same()
+    made.held(where, "a").engine = "MyISAM"
+    made.held("r1", "a").rows[20_000] = "in flight"
+    found = verdicts(made.run(modes=("snapshot",)))
+    replicas = ("r1", "r2") if where == "p" else ("r1",)
+    assert {key for key, said in found.items() if said == ("skipped", "no_snapshot")} == {
+        ("a", name) for name in replicas
+    }
+    assert {said for (table, _replica), said in found.items() if table != "a"} == {("pass", "")}
+    assert verdicts(made.run())[("a", "r1")] == ("different", "rows_differ")
+
+
+@pytest.mark.parametrize("where", ["p", "r1"])
+def test_a_table_that_is_changed_after_the_snapshot_was_opened_is_not_compared(where: str) -> None:
+    made = same()
+    made.nodes[where].changed = {Named("s", "bag"), Named("s", "z")}
+    found = verdicts(made.run(modes=("snapshot",)))
+    replicas = ("r1", "r2") if where == "p" else ("r1",)
+    changed = {(table, replica) for table in ("bag", "z") for replica in replicas}
+    assert {key for key, said in found.items() if said == ("unstable", "definition_changed")} == changed
+    assert {said for key, said in found.items() if key not in changed} == {("pass", "")}
 
 
 # --- mutants: these tests see what is taken away ---------------------------------------------------------------------
@@ -671,9 +713,10 @@ def test_mutant_definitions_are_read_once(monkeypatch: pytest.MonkeyPatch) -> No
     fails(test_a_table_that_is_dropped_while_it_is_read_is_nothing_to_compare)
 
 
-def test_mutant_nobody_looks_whether_it_stood_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run.snapshot, "_still_there", lambda *given: None)
-    fails(test_an_applier_that_somebody_starts_during_a_snapshot_makes_it_none)
+def test_mutant_a_snapshot_keeps_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run.snapshot.Held, "let_tables_go", lambda self: None)
+    with pytest.MonkeyPatch.context() as other, pytest.raises(AssertionError):
+        test_a_snapshot_lets_go_of_a_table_before_it_waits_and_before_the_next_one(other)
 
 
 def test_mutant_a_snapshot_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

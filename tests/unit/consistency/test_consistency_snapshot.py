@@ -26,6 +26,7 @@ class Pair:
         self.world = World({"t": keyed(1, 2)}, replicas=1)
         self.replica = self.world.nodes["r1"]
         self.primary_session = Sim(self.world.primary, LOGIN.user)
+        self.replica_session = Sim(self.replica, LOGIN.user)
         self.primary_admin = Sim(self.world.primary, ADMIN.user)
         self.opened: list[Sim] = []
 
@@ -35,41 +36,76 @@ class Pair:
         return self.opened[-1]
 
     @contextmanager
-    def at_one_gtid(self, **limits: float) -> Iterator[str]:
+    def at_one_gtid(self, **limits: float) -> Iterator[snapshot.Held]:
         given = {"statement": 5.0, "catch_up": 2.0, **limits}
         with (
             mock.patch.object(repoint.time, "sleep", self.world.sleep),
             snapshot.at_one_gtid(
                 self.primary_session,  # type: ignore[arg-type]
+                self.replica_session,  # type: ignore[arg-type]
                 self.primary_admin,  # type: ignore[arg-type]
                 self.replica_admin,
                 clock=self.world.clock,
                 sleep=self.world.sleep,
                 **given,
-            ) as gtids,
+            ) as held,
         ):
-            yield gtids
+            yield held
 
     def as_before(self) -> None:
         assert self.world.primary.locked_by is None
-        assert self.primary_session.snapshot is None
+        for session in (self.primary_session, self.replica_session):
+            assert session.snapshot is None and not session.holds
         assert (self.replica.applier, self.replica.until) == (ON, None)
 
 
-def test_both_hold_the_same_and_everything_is_as_before_afterwards() -> None:
+def test_both_hold_the_same_while_both_go_on() -> None:
     pair = Pair()
     pair.world.writer = lambda world: world.commit(T, 20_000, f"v{world.count}")
-    with pair.at_one_gtid() as gtids:
-        assert gtids == pair.replica.executed
-        assert pair.replica.applier == OFF
-        assert pair.primary_session.snapshot is not None
-        at_once = pair.primary_session.snapshot[T].rows
-        assert at_once == pair.replica.tables[T].rows
+    with pair.at_one_gtid() as held:
+        assert pair.replica.applier == ON
+        there, here = pair.primary_session.snapshot, pair.replica_session.snapshot
+        assert there is not None and here is not None
+        seen = dict(there[T].rows)
+        assert seen == here[T].rows
         pair.world.commit(T, 10_000, "later")
-        assert at_once == pair.replica.tables[T].rows
+        assert pair.replica.executed == pair.world.primary.executed != held.gtids
+        assert pair.replica.tables[T].rows[10_000] == "later"
+        assert there[T].rows == here[T].rows == seen
         assert pair.world.primary.locked_by is None
     pair.as_before()
     assert pair.replica.executed == pair.world.primary.executed
+
+
+def test_tables_that_were_read_may_be_changed_and_the_snapshots_stay() -> None:
+    pair = Pair()
+    with pair.at_one_gtid() as held:
+        sessions = (pair.primary_session, pair.replica_session)
+        for session in sessions:
+            session.query("edges", (T,), within=1.0)
+            assert session.holds == {T}
+        held.let_tables_go()
+        assert all(session.snapshot is not None and not session.holds for session in sessions)
+    pair.as_before()
+
+
+@pytest.mark.parametrize("stays", [True, False], ids=["it goes on", "it stopped again"])
+def test_an_applier_that_somebody_else_starts_before_the_snapshot_is_there_makes_it_none(stays: bool) -> None:
+    pair = Pair()
+
+    def before(sql: str) -> None:
+        if sql.startswith("START TRANSACTION"):
+            pair.replica.applier, pair.replica.until = ON, None
+            if not stays:
+                pair.world.commit(T, 10_000, "in flight")
+                pair.replica.apply()
+                pair.replica.applier = OFF
+
+    pair.replica.before = before
+    with pytest.raises(HaError) as raised, pair.at_one_gtid():
+        pytest.fail("there is none")
+    assert raised.value.code == "replica_moved"
+    pair.as_before()
 
 
 @pytest.mark.parametrize("fault", ["error", "lost"])
@@ -96,14 +132,6 @@ def test_what_breaks_in_the_comparison_leaves_everything_as_before(error: BaseEx
     with pytest.raises(type(error)), pair.at_one_gtid():
         raise error
     pair.as_before()
-
-
-def test_a_connection_that_was_idle_for_too_long_is_opened_again() -> None:
-    pair = Pair()
-    with pair.at_one_gtid():
-        pair.world.faults[pair.world.count + 1] = "lost"
-    pair.as_before()
-    assert len(pair.opened) == 2
 
 
 def test_an_applier_that_stops_late_is_not_started_before_it_has_stopped() -> None:
@@ -184,6 +212,7 @@ def test_the_lock_is_held_for_two_statements() -> None:
         "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
         "SELECT @@GLOBAL.gtid_executed AS gtids",
         "UNLOCK TABLES",
+        "SAVEPOINT nothing_read",
     ]
 
 
@@ -201,10 +230,20 @@ def test_an_unlock_that_fails_closes_the_connection_that_holds_the_lock() -> Non
     pair.as_before()
 
 
+def gone(pair: Pair) -> None:
+    """The replica is gone when its snapshot is to be opened."""
+
+    def before(sql: str) -> None:
+        pair.replica.down = sql.startswith("START TRANSACTION")
+
+    pair.replica.before = before
+
+
 def test_a_server_that_is_gone_is_told_of_and_waited_for_no_longer_than_that() -> None:
     pair = Pair()
+    gone(pair)
     with pytest.raises(HaError) as raised, pair.at_one_gtid():
-        pair.replica.down = True
+        pass
     assert raised.value.code == "applier_left_stopped"
     assert "START REPLICA" in raised.value.next_step
     assert pair.world.now < 1000 + 2 * snapshot._RESTART_PATIENCE
@@ -212,6 +251,7 @@ def test_a_server_that_is_gone_is_told_of_and_waited_for_no_longer_than_that() -
 
 def test_a_server_that_comes_back_is_started() -> None:
     pair = Pair()
+    gone(pair)
     real = pair.world.sleep
 
     def sleep(seconds: float) -> None:
@@ -221,8 +261,8 @@ def test_a_server_that_comes_back_is_started() -> None:
 
     pair.world.sleep = sleep  # type: ignore[method-assign]
     with pytest.raises(HaError) as raised, pair.at_one_gtid():
-        pair.replica.down = True
-    assert raised.value.code == "connect_refused"
+        pass
+    assert raised.value.code == "connection_lost"
     pair.as_before()
 
 
@@ -230,11 +270,24 @@ def test_mutant_the_connection_is_not_opened_again() -> None:
     pair = Pair()
     first = pair.replica_admin()
     pair.replica_admin = lambda: first  # type: ignore[method-assign]
+
+    def before(sql: str) -> None:
+        if sql.startswith("START TRANSACTION"):
+            first.close()
+
+    pair.replica.before = before
     with pytest.raises(HaError) as raised, pair.at_one_gtid():
-        first.close()
+        pass
     assert raised.value.code == "applier_left_stopped"
     with pytest.raises(AssertionError):
         pair.as_before()
+
+
+def test_mutant_nobody_looks_whether_it_stood_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "_stood_still", lambda *given: None)
+    for stays in (True, False):
+        with pytest.raises((AssertionError, pytest.fail.Exception)):
+            test_an_applier_that_somebody_else_starts_before_the_snapshot_is_there_makes_it_none(stays)
 
 
 def test_mutant_nobody_unlocks(monkeypatch: pytest.MonkeyPatch) -> None:

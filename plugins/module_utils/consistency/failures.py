@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What an error says of the table over which it came."""
+
+from __future__ import annotations
+
+from ..errors import HaError
+from ..server.session import StatementFailed
+from . import findings
+
+Said = tuple[str, str, str, str]
+"""Verdict, code, sentence, next step: as ``findings.TableResult`` has them."""
+
+CHANGED: Said = (findings.UNSTABLE, "definition_changed", "its definition was changed while it was read", "Run again.")
+_CHANGED_SINCE = frozenset({1146, 1412})
+"""No such table; its definition has changed. Inside of a snapshot both say that it was changed since."""
+
+
+def said_of(error: Exception, *, exact: bool) -> Said:
+    """:param error: ``HaError``; or that rows cannot be read (``lookup.Unfit``). ``exact``: inside of a snapshot."""
+    if exact and isinstance(error, StatementFailed) and error.errno in _CHANGED_SINCE:
+        return CHANGED
+    if isinstance(error, HaError):
+        return findings.ERROR, error.code, error.message, error.next_step
+    return findings.ERROR, "rows_unreadable", str(error), "Check the table (CHECK TABLE)."
