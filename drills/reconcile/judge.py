@@ -37,6 +37,7 @@ TITLES = {
     "locked": "Rows that would not rest were looked at under a lock",
     "waited": "No writer waited longer than the lock may last, and a margin",
     "paced": "The row was written as often as the case says",
+    "in_flight": "A row was in flight when it was compared, often enough",
     "wrote": "The application wrote all the time",
     "restored": "What was done is undone: in the end everything is the same everywhere",
     "round": "The round was carried out",
@@ -214,6 +215,12 @@ def paced(a_second: float, wanted: float) -> Check:
     """A client that makes up for late turns is within a tenth of its pace, or this machine cannot keep it."""
     wrong = [f"only {a_second:.0f} updates a second of the row, not {wanted:.0f}"] if a_second < 0.9 * wanted else []
     return check("paced", wrong, f"{a_second:.0f} updates a second of one row")
+
+
+def in_flight(again: int, wanted: int) -> Check:
+    """Rows that had to be looked at again, in all comparisons."""
+    wrong = [f"only {again} rows were looked at again, not {wanted}"] if again < wanted else []
+    return check("in_flight", wrong, f"{again} rows were looked at again")
 
 
 def wrote(turns: Mapping[str, int], errors: Sequence[str], everybody: Collection[str]) -> Check:

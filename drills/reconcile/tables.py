@@ -41,9 +41,19 @@ class Table:
         return f"CREATE TABLE {self.full_name} ({self.definition}) {self.options}".rstrip()
 
     def fill(self) -> str:
-        numbers = f"WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {self.rows})"
+        return self._insert(1, self.rows)
+
+    def grow(self, rows: int) -> str:
+        """So many rows more."""
+        return self._insert(self.rows + 1, self.rows + rows)
+
+    def _insert(self, first: int, last: int) -> str:
+        numbers = f"SELECT {first} UNION ALL SELECT n + 1 FROM numbers WHERE n < {last}"
         shown = ", ".join(value.format(n="n") for value in self.values.values())
-        return f"INSERT INTO {self.full_name} ({', '.join(self.values)}) {numbers} SELECT {shown} FROM numbers"
+        return (
+            f"INSERT /*+ SET_VAR(cte_max_recursion_depth = {last}) */ INTO {self.full_name} ({', '.join(self.values)})"
+            f" WITH RECURSIVE numbers (n) AS ({numbers}) SELECT {shown} FROM numbers"
+        )
 
     def row(self, number: int) -> dict[str, str]:
         """SQL of each column of one row."""

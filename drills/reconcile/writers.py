@@ -151,6 +151,9 @@ HAMMERS: Mapping[str, Client] = {f"hammer {number}": Client(_hot(number), 0.0) f
 """Rows that are updated as fast as a client can: sooner or later one has to be looked at under a lock."""
 
 
+PACED: Mapping[str, Client] = {f"row {number}": Client(_hot(number), HOT_PAUSE) for number in (1, 2)}
+"""Rows that are updated 100 times a second, each."""
+
 STORM: Mapping[str, Client] = {
     name: Client(work, 0.02)
     for name, work in (("storm of accounts", _accounts), ("storm of wide rows", _wide), ("storm of pairs", _pairs))

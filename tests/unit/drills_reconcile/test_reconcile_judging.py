@@ -112,6 +112,7 @@ GOOD: list[Check] = [
     judge.locked([0.1]),
     judge.waited(2.9, 2.0, 1.0, 100, 98.0),
     judge.paced(91.0, 100.0),
+    judge.in_flight(10, 10),
     judge.wrote({"a": 3}, (), ("a",)),
     judge.restored(NONE),
 ]
@@ -149,6 +150,7 @@ BROKEN: list[tuple[str, Check]] = [
     ("it does not lag", judge.impatient([NONE], A)),
     ("the other one lags", judge.impatient([LATE], B)),
     ("too long", judge.waited(3.1, 2.0, 1.0, 100, 98.0)),
+    ("never in flight", judge.in_flight(9, 10)),
     ("not so often", judge.paced(89.0, 100.0)),
     ("an error of a writer", judge.wrote({"a": 3}, ("b: gone",), ("a",))),
     ("nobody wrote", judge.wrote({}, (), ("a",))),
