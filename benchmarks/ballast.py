@@ -24,10 +24,7 @@ _CREATE = (
     "CREATE DATABASE IF NOT EXISTS lossless_drill",
     f"CREATE TABLE IF NOT EXISTS {TABLE} (id BIGINT PRIMARY KEY, body VARBINARY({ROW_BYTES}) NOT NULL)",
 )
-# Not read-only for root alone: read_only itself stays as it is.
-_UNLOGGED = "SET sql_log_bin = 0; SET cte_max_recursion_depth = 4294967295; SET @was = @@GLOBAL.super_read_only;"
-_UNLOGGED += " SET GLOBAL super_read_only = 0"
-_AS_IT_WAS = "SET GLOBAL super_read_only = @was"
+_UNLOGGED = "SET sql_log_bin = 0; SET cte_max_recursion_depth = 4294967295"
 
 
 def rows_of(megabytes: int) -> int:
@@ -61,12 +58,17 @@ def fill(cluster: Cluster, megabytes: int) -> None:
 
 
 def _fill(cluster: Cluster, name: str, wanted: int) -> str:
-    _ask(cluster, name, "; ".join((_UNLOGGED, *_CREATE, _AS_IT_WAS)))
-    there = int(_ask(cluster, name, f"SELECT COUNT(*) FROM {TABLE}"))
-    statements = list(inserts(there, wanted))
-    for done in range(0, len(statements), _TURN):
-        _ask(cluster, name, "; ".join((_UNLOGGED, *statements[done : done + _TURN], _AS_IT_WAS)))
-        say(f"{name}: {min(wanted, there + (done + _TURN) * _AT_ONCE) * ROW_BYTES >> 20} MiB are written")
+    # Not read-only for root alone: read_only itself stays as it is.
+    was = _ask(cluster, name, "SELECT @@GLOBAL.super_read_only")
+    try:
+        _ask(cluster, name, "; ".join(("SET GLOBAL super_read_only = 0", _UNLOGGED, *_CREATE)))
+        there = int(_ask(cluster, name, f"SELECT COUNT(*) FROM {TABLE}"))
+        statements = list(inserts(there, wanted))
+        for done in range(0, len(statements), _TURN):
+            _ask(cluster, name, "; ".join((_UNLOGGED, *statements[done : done + _TURN])))
+            say(f"{name}: {min(wanted, there + (done + _TURN) * _AT_ONCE) * ROW_BYTES >> 20} MiB are written")
+    finally:
+        _ask(cluster, name, f"SET GLOBAL super_read_only = {was}")
     return _ask(cluster, name, f"SELECT COUNT(*), MAX(id) FROM {TABLE}")
 
 

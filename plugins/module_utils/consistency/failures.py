@@ -11,8 +11,8 @@ Said = tuple[str, str, str, str]
 """Verdict, code, sentence, next step: as ``findings.TableResult`` has them."""
 
 CHANGED: Said = (findings.UNSTABLE, "definition_changed", "its definition was changed while it was read", "Run again.")
-_CHANGED_SINCE = frozenset({1146, 1412})
-"""No such table; its definition has changed. Inside of a snapshot both say that it was changed since."""
+_CHANGED_SINCE = frozenset({1049, 1054, 1146, 1412})
+"""No such database, column, table; its definition has changed: inside of a snapshot, that it was changed since."""
 
 
 def said_of(error: Exception, *, exact: bool) -> Said:

@@ -43,7 +43,10 @@ class Limits:
 
 
 class Multiset:
-    """One table without a key, between the primary and one replica."""
+    """One table without a key, between the primary and one replica.
+
+    :param before_question: called before each question, of which one reads all of the table.
+    """
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Multiset:
         limits: Limits,
         *,
         reveal: bool = False,
+        before_question: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -61,6 +65,7 @@ class Multiset:
         self._replica = replica
         self._limits = limits
         self._reveal = reveal
+        self._before_question = before_question
         self._clock = clock
         self._sleep = sleep
         self._rows = 0
@@ -155,6 +160,7 @@ class Multiset:
         )
 
     def _rounds(self, settling: Settling[str], identity: str, question: Statement) -> None:
+        self._before_question()
         limits = self._limits.rechecking
         if limits.exact:
             there, here = (self._answer(each, identity, question) for each in (self._primary, self._replica))

@@ -238,9 +238,15 @@ class OneTable:
         bounds = multiset.Limits(self._rechecking, how.rows_without_key, how.differences, how.until)
         found = {}
         for name, session in sessions.items():
-            how.before_range()
             comparing = multiset.Multiset(
-                table, self._there, session, bounds, reveal=how.reveal, clock=how.clock, sleep=how.sleep
+                table,
+                self._there,
+                session,
+                bounds,
+                reveal=how.reveal,
+                before_question=how.before_range,
+                clock=how.clock,
+                sleep=how.sleep,
             )
             found[name] = comparing.run(self._listed.estimate)
         return found

@@ -14,13 +14,12 @@ It compares, says each finding in one line of the journal, writes the report, an
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 from ..errors import HaError
-from . import config, report_file, report_words, run
+from . import config, report_file, report_words, run, signals
 from .config import Config
 from .findings import PASS, SCHEMA_DIFFERS
 
@@ -153,16 +152,8 @@ def main(
         return WRONG_CONFIG
     if options.check:
         return 0
-    # An end like any other: a snapshot lets the replica's applier go on.
-    before = signal.signal(signal.SIGTERM, _end)
-    try:
+    with signals.as_exit():
         return work(settings, clock, comparing, tell)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _end(number: int, _frame: Any) -> None:
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

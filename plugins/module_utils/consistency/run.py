@@ -9,14 +9,14 @@ from __future__ import annotations
 import dataclasses
 import time
 from contextlib import closing
-from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
+from typing import Any, Callable, Collection, Iterable, Mapping, Optional, Sequence
 
 from ..binlog.statement_objects import Named
 from ..errors import HaError
-from ..server.session import Login, Session, StatementFailed
+from ..server.session import Login, Session
 from ..server.state import Member, Observation, ServerState
 from ..topology.observe import Members
-from . import assertions, business, findings, recheck, snapshot, state_file, summary
+from . import assertions, business, failures, findings, innodb_names, recheck, snapshot, state_file, summary
 from .assertion_verdict import Verdict
 from .barrier import wait_executed
 from .checkpoint import Checkpoint, State, name_of, question
@@ -103,12 +103,19 @@ def run(
     """Compare, and report: see docs/consistency.md for the report's shape.
 
     :param say: takes a line about how far it is.
-    :raises HaError: nothing could be compared: ``unknown_mode``, ``unknown_member``, ``primary_unknown``,
-        ``primary_silent``, ``nothing_to_compare``, ``already_running``, ``state_unwritable``.
+    :raises HaError: nothing could be compared: ``unknown_mode``, ``admin_login_needed``, ``unknown_member``,
+        ``primary_unknown``, ``primary_silent``, ``nothing_to_compare``, ``already_running``, ``state_unwritable``.
     """
     unknown = [mode for mode in request.modes if mode not in MODES]
     if unknown:
         raise HaError("unknown_mode", f"no such mode: {', '.join(unknown)}", next_step=f"Use {', '.join(MODES)}.")
+    if findings.SNAPSHOT in request.modes and request.admin is None:
+        raise HaError(
+            "admin_login_needed",
+            "a snapshot holds commits, and the replica's applier, for a moment, which this account may not",
+            evidence={"user": request.login.user},
+            next_step="Give admin_user and admin_password, or use another mode.",
+        )
     with state_file.alone(request.state_directory, request.cluster):
         pool = Members(request.members, request.login, connect_within=request.connect_timeout)
         with closing(pool):
@@ -167,8 +174,8 @@ class _Run:
                     self._recent.finished()
         if self._assertions and not self._paused:
             self._business(names, stopped)
-        if findings.SNAPSHOT in request.modes and not self._paused:
-            self._snapshots(names, stopped)
+        if findings.SNAPSHOT in request.modes and request.admin is not None and not self._paused:
+            self._snapshots(request.admin, names, stopped)
         report = summary.of(self._outcome(primary.name, replicas))
         if report["finished"]:
             self._checkpoint.forget()
@@ -410,18 +417,11 @@ class _Run:
             sleep=self._sleep,
         )
 
-    def _snapshots(self, names: Sequence[str], stopped: Mapping[str, ServerFinding]) -> None:
+    def _snapshots(self, admin: Login, names: Sequence[str], stopped: Mapping[str, ServerFinding]) -> None:
         """One replica after the other, each at one GTID with the primary."""
         request = self._request
-        if request.admin is None:
-            raise HaError(
-                "admin_login_needed",
-                "a snapshot holds commits and the replica's applier for an instant, which this account may not",
-                evidence={"user": request.login.user},
-                next_step="Give admin_user and admin_password, or use another mode.",
-            )
         found = list(stopped.values())
-        admins = Members(request.members, request.admin, connect_within=request.connect_timeout)
+        admins = Members(request.members, admin, connect_within=request.connect_timeout)
         try:
             for name in names:
                 try:
@@ -441,7 +441,9 @@ class _Run:
         if not self._listed:
             try:
                 self._list([], self._sides.session)
-            except StatementFailed:
+            except HaError as error:
+                if error.code == "nothing_to_compare":
+                    raise
                 return  # what was found of the servers says so
         self._all_as_the_server(found, sorted(self._listed), [findings.SNAPSHOT])
 
@@ -461,7 +463,29 @@ class _Run:
             sleep=self._sleep,
         ) as held:
             self._say(f"{name} is looked at where {self._primary_name} was: {held.gtids}")
-            self._tables([name], {}, [findings.SNAPSHOT], fixed.__getitem__, held.let_tables_go)
+            try:
+                self._tables([name], {}, [findings.SNAPSHOT], fixed.__getitem__, held.let_tables_go)
+                changed = held.changed()
+            except HaError:
+                self._forget_snapshot(name, self._listed)  # nobody knows of which tables it was
+                raise
+        for named in innodb_names.meant(changed, self._listed) if changed else ():
+            self._forget_snapshot(name, [named])
+            self._results.append(
+                TableResult(named.schema, named.table, name, findings.SNAPSHOT, *failures.CHANGED, covered=0.0)
+            )
+
+    def _forget_snapshot(self, name: str, tables: Collection[Named]) -> None:
+        its = (findings.SNAPSHOT, name)
+        shown = {f"{named.schema}.{named.table}" for named in tables}
+        self._results = [
+            each
+            for each in self._results
+            if (each.mode, each.replica) != its or Named(each.schema, each.table) not in tables
+        ]
+        self._state.repair = [
+            each for each in self._state.repair if (each["mode"], each["replica"]) != its or each["table"] not in shown
+        ]
 
     # --- assertions --------------------------------------------------------------------------------------------------
     def _business(self, names: Sequence[str], stopped: Mapping[str, ServerFinding]) -> None:

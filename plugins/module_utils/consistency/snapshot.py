@@ -19,13 +19,15 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import Callable, Iterator, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from ..errors import HaError
 from ..gtid import GtidSet
 from ..replication import repoint
 from ..server.session import Session, StatementFailed
 from ..server.state import ON
+from . import signals
+from .barrier import executed, wait_executed
 
 LOCK_PATIENCE = 2
 """Seconds that the lock may wait for statements that run (``lock_wait_timeout``), each time."""
@@ -33,6 +35,14 @@ _LOCK_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0)
 _LOCK_REFUSED = 1205
 _DENIED = 1227
 """"You need (at least one of) the ... privilege(s)": nothing was done."""
+_LONG = (
+    "SELECT COUNT(*) AS number FROM performance_schema.processlist WHERE COMMAND IN ('Query', 'Execute') AND TIME >= 1"
+    " AND ID <> CONNECTION_ID() AND USER NOT IN ('system user', 'event_scheduler')"
+)
+_TABLES = (
+    "SELECT NAME AS name, TABLE_ID AS id FROM information_schema.INNODB_TABLES"
+    " WHERE NAME NOT LIKE 'mysql/%' AND NAME NOT LIKE 'sys/%'"
+)
 _SNAPSHOT = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 _POLL_EVERY = 0.05
 _RESTART_PATIENCE = 120.0
@@ -40,13 +50,16 @@ _RESTART_EVERY = 1.0
 
 
 class Held:
-    """Two snapshots that hold ``gtids`` and nothing else. ``sessions``: those in which they are."""
+    """Two snapshots that hold ``gtids`` and nothing else.
 
-    def __init__(self, gtids: str, sessions: Sequence[Session], statement: float) -> None:
+    :param sessions: those in which they are, with what ``_tables`` said there before.
+    """
+
+    def __init__(self, gtids: str, sessions: Sequence[tuple[Session, Mapping[str, int]]], statement: float) -> None:
         self.gtids = gtids
         self._sessions = sessions
         self._statement = statement
-        for session in sessions:
+        for session, _tables in sessions:
             session.execute("SAVEPOINT nothing_read", within=statement)
 
     def let_tables_go(self) -> None:
@@ -54,8 +67,27 @@ class Held:
 
         :raises HaError: a connection is lost, and its snapshot with it.
         """
-        for session in self._sessions:
+        for session, _tables in self._sessions:
             session.execute("ROLLBACK TO SAVEPOINT nothing_read", within=self._statement)
+
+    def changed(self) -> set[str]:
+        """Tables, as InnoDB names them, that are on either server no longer those that they were.
+
+        A snapshot is of rows. Who exchanges two tables by their names, or drops a partition, is seen in it at once, and
+        no statement fails.
+
+        :raises HaError: a server does not say.
+        """
+        found: set[str] = set()
+        for session, before in self._sessions:
+            now = _innodb_tables(session, self._statement)
+            found |= {name for name in {**before, **now} if before.get(name) != now.get(name)}
+        return found
+
+
+def _innodb_tables(session: Session, statement: float) -> dict[str, int]:
+    """By InnoDB's name, its number of a table or partition: of now, also inside of a snapshot."""
+    return {str(row["name"]): int(row["id"]) for row in session.query(_TABLES, within=statement)}
 
 
 @contextmanager
@@ -78,17 +110,25 @@ def at_one_gtid(
     :param replica_admin: opens a session that may stop the applier (REPLICATION_SLAVE_ADMIN), or gives the one that is
         open.
     :param catch_up: seconds for the replica to get there.
-    :raises HaError: ``snapshot_not_locked``, ``errant_transactions``, ``replica_late``, ``applier_still_on``,
-        ``replica_moved``; the applier runs again then, as it did before. ``applier_left_stopped``, ``applier_broken``:
-        it does not run.
+    :raises HaError: ``snapshot_not_locked``, ``errant_transactions``, ``replica_late``, ``replica_stands_still``,
+        ``applier_still_on``, ``replica_moved``; the applier runs again then, as it did before.
+        ``applier_left_stopped``, ``applier_broken``: it does not run.
     """
     try:
-        with _applier_stopped(replica_admin, statement, clock, sleep):
+        # Before the snapshots: what is changed in between is then told, and nothing is missed.
+        there = _innodb_tables(primary, statement)
+        with (
+            signals.as_exit(),
+            _applier_stopped(
+                primary, replica_admin, statement=statement, catch_up=catch_up, clock=clock, sleep=sleep
+            ) as ran,
+        ):
+            here = _innodb_tables(replica, statement)
             gtids = _open(primary, primary_admin, statement, sleep)
-            _advance(replica_admin(), gtids, statement, catch_up, clock, sleep)
+            _advance(replica_admin(), gtids, statement, catch_up, clock, sleep, ran=ran)
             replica.execute(_SNAPSHOT, within=statement)
             _stood_still(replica_admin(), gtids, statement)
-        yield Held(gtids, (primary, replica), statement)
+        yield Held(gtids, ((primary, there), (replica, here)), statement)
     finally:
         for session in (primary, replica):
             _let_go(session, "ROLLBACK", statement)
@@ -96,25 +136,41 @@ def at_one_gtid(
 
 @contextmanager
 def _applier_stopped(
+    primary: Session,
     replica_admin: Callable[[], Session],
+    *,
     statement: float,
+    catch_up: float,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
-) -> Iterator[None]:
-    """Afterwards it is as it was, whatever happens."""
-    ran = repoint.read_threads(replica_admin(), within=statement).applier == ON
+) -> Iterator[bool]:
+    """Yields whether it ran; afterwards it runs again, whatever happens. One that is off is left alone."""
+    if repoint.read_threads(replica_admin(), within=statement).applier != ON:
+        yield False
+        return
+    # It stands still as briefly as can be, and is not told to stop while it is at work on something long.
+    if not wait_executed(replica_admin(), executed(primary, within=statement), patience=catch_up, statement=statement):
+        raise _late(replica_admin().name, f"what the primary had executed, within {catch_up:g} s")
     denied = False
     try:
-        if ran:
-            try:
-                repoint.stop_applier(replica_admin(), within=statement)
-            except StatementFailed as error:
-                denied = error.errno == _DENIED
-                raise
-        yield
+        try:
+            repoint.stop_applier(replica_admin(), within=statement)
+        except StatementFailed as error:
+            denied = error.errno == _DENIED
+            raise
+        yield True
     finally:
         if not denied:
-            _as_it_was(replica_admin, ran, statement, clock, sleep)
+            _as_it_was(replica_admin, statement, clock, sleep)
+
+
+def _late(name: str, what: str, **evidence: Any) -> HaError:
+    return HaError(
+        "replica_late",
+        f"{name} did not execute {what}",
+        evidence={"member": name, **evidence},
+        next_step="See why its receiver or applier is late; then run again.",
+    )
 
 
 def _stood_still(replica: Session, gtids: str, statement: float) -> None:
@@ -133,19 +189,17 @@ def _stood_still(replica: Session, gtids: str, statement: float) -> None:
 
 def _as_it_was(
     replica_admin: Callable[[], Session],
-    ran: bool,
     statement: float,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> None:
-    """The applier runs without an end again, or is off again, whatever became of the connection meanwhile."""
+    """The applier runs without an end again, whatever became of the connection meanwhile."""
     ends = clock() + _RESTART_PATIENCE
     while True:
         try:
             # Also one that did not stop in time, and will: what is started before that is not started.
             repoint.stop_applier(replica_admin(), within=statement)
-            if ran:
-                repoint.start_applier(replica_admin(), within=statement)
+            repoint.start_applier(replica_admin(), within=statement)
             return
         except HaError as error:
             if error.code == "applier_broken":
@@ -165,16 +219,19 @@ def _open(primary: Session, admin: Session, statement: float, sleep: Callable[[f
     admin.execute(f"SET SESSION lock_wait_timeout = {LOCK_PATIENCE}", within=statement)
     for pause in _LOCK_PAUSES:
         sleep(pause)
+        # The lock would wait for it, everybody who writes would wait for the lock, and whoever then wants to read the
+        # same table would wait until the statement ends, even when the lock is given up.
+        if int(admin.one(_LONG, within=statement)["number"]):
+            continue
         try:
             admin.execute("FLUSH TABLES WITH READ LOCK", within=LOCK_PATIENCE + statement)
+            primary.execute(_SNAPSHOT, within=statement)
+            return str(admin.one("SELECT @@GLOBAL.gtid_executed AS gtids", within=statement)["gtids"])
         except StatementFailed as error:
             if error.errno != _LOCK_REFUSED:
                 raise
-            continue
-        try:
-            primary.execute(_SNAPSHOT, within=statement)
-            return str(admin.one("SELECT @@GLOBAL.gtid_executed AS gtids", within=statement)["gtids"])
         finally:
+            # Also when it was refused: of the locks that it is made of, it keeps those that it has got (seen on 9.7).
             _let_go(admin, "UNLOCK TABLES", statement)
     raise HaError(
         "snapshot_not_locked",
@@ -199,18 +256,27 @@ def _advance(
     catch_up: float,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
+    *,
+    ran: bool,
 ) -> None:
-    """The replica executes all of these, and nothing beyond."""
+    """The replica executes all of these, and nothing beyond. ``ran``: its applier was stopped for this."""
     wanted = GtidSet.parse(gtids)
-    executed = repoint.read_threads(replica, within=statement).executed
-    if executed - wanted:
+    executed_there = repoint.read_threads(replica, within=statement).executed
+    if executed_there - wanted:
         raise HaError(
             "errant_transactions",
-            f"{replica.name} has {executed - wanted}, which the primary lacks",
-            evidence={"member": replica.name, "gtids": str(executed - wanted)},
+            f"{replica.name} has {executed_there - wanted}, which the primary lacks",
+            evidence={"member": replica.name, "gtids": str(executed_there - wanted)},
             next_step="Archive them (mysql_binlog_archive), and bring the server back (playbook rejoin).",
         )
-    if wanted - executed:
+    if wanted - executed_there and not ran:
+        raise HaError(
+            "replica_stands_still",
+            f"{replica.name} lacks {wanted - executed_there}, and its applier is off",
+            evidence={"member": replica.name, "gtids": str(wanted - executed_there)},
+            next_step="Start its applier, or compare while nobody writes.",
+        )
+    if wanted - executed_there:
         replica.execute(
             "START REPLICA SQL_THREAD UNTIL SQL_AFTER_GTIDS = %s FOR CHANNEL ''", (gtids,), within=statement
         )
@@ -220,11 +286,7 @@ def _advance(
         if threads.executed == wanted and threads.applier != ON:
             return
         if clock() >= ends or (threads.applier_error and threads.applier != ON):
-            raise HaError(
-                "replica_late",
-                f"{replica.name} did not get to the snapshot within {catch_up:g} s: it lacks"
-                f" {wanted - threads.executed}" + (f" ({threads.applier_message})" if threads.applier_error else ""),
-                evidence={"member": replica.name, "applier": threads.applier, "receiver": threads.receiver},
-                next_step="See why its receiver or applier is late; then run again.",
-            )
+            lacks = f"{wanted - threads.executed} of the snapshot within {catch_up:g} s"
+            why = f" ({threads.applier_message})" if threads.applier_error else ""
+            raise _late(replica.name, lacks + why, applier=threads.applier, receiver=threads.receiver)
         sleep(_POLL_EVERY)

@@ -29,7 +29,8 @@ def alone(directory: str, cluster: str) -> Iterator[None]:
     path = os.path.join(directory, f"{cluster}.lock")
     try:
         durable_file.make_directory(directory)
-        handle = durable_file.open_file(path, os.O_RDWR | os.O_CREAT)
+        # Readable for everybody, for that is enough to lock it: a run by hand, as root, leaves it behind.
+        handle = durable_file.open_file(path, os.O_RDONLY | os.O_CREAT, mode=0o644)
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
@@ -42,6 +43,8 @@ def alone(directory: str, cluster: str) -> Iterator[None]:
                 evidence={"path": path},
                 next_step="Wait until it has ended, or name another state directory.",
             ) from error
+        except OSError as error:
+            raise _unwritable(path, error) from error
         yield
     finally:
         os.close(handle)

@@ -232,6 +232,8 @@ class WholeTable:
         """Cut a range into small ones, and list the rows of those that differ."""
         after = range_.after
         while not self._enough(replica):
+            if self._limits.rechecking.exact:
+                self._before_range()
             boundary = self._boundary(Range(after, range_.upto), SMALL)
             self._small(replica, Range(after, boundary or range_.upto))
             if boundary is None:

@@ -8,6 +8,7 @@ statements (sql_log_bin=0), and put back by the plan that the module proposes wh
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import threading
@@ -24,6 +25,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session i
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import Member
 from pair import PASSWORD, Pair
 from playing import run_module
+from waiting import eventually
 
 MODULE = "mysql_consistency"
 ODD = 'it\'s \\ 100% "odd" `x` 😀'
@@ -93,6 +95,7 @@ def verdicts(result: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return {each["table"]: (each["verdict"], each["code"]) for each in result["tables"]}
 
 
+_SLEEPS = "SELECT MAX(ID) FROM performance_schema.processlist WHERE INFO LIKE 'SELECT SLEEP(600)%'"
 PASSED = dict.fromkeys(("account", "journal", "types"), ("pass", ""))
 
 
@@ -333,7 +336,7 @@ def test_a_run_that_is_out_of_time_goes_on(pair: Reconciled, tmp_path: Path) -> 
     assert set(verdicts(first).values()) == {("skipped", "not_finished")}
     assert {each.name: oct(each.stat().st_mode & 0o777) for each in Path(kept).iterdir()} == {
         "scratch.run.json": "0o600",
-        "scratch.lock": "0o600",
+        "scratch.lock": "0o644",
     }
     again = pair.compare(state_directory=kept)
     assert (again["verdict"], again["finished"], again["resumed"]) == ("pass", True, True)
@@ -389,6 +392,68 @@ def test_a_snapshot_keeps_nobody_from_altering_a_table(pair: Reconciled) -> None
     pair.primary.sql(*(f"ALTER TABLE run.{table} DROP COLUMN more" for table in altered))
     pair.caught_up()
     assert verdicts(run.run(pair.request(modes=("snapshot",)))) == PASSED
+
+
+def test_tables_that_become_others_during_a_snapshot_have_no_verdict_of_their_rows(pair: Reconciled) -> None:
+    """To a snapshot they are the others at once, and no statement fails."""
+    made = (
+        "CREATE TABLE run.exchanged (id INT PRIMARY KEY)",
+        "INSERT INTO run.exchanged VALUES (1)",
+        "CREATE TABLE run.shadow (id INT PRIMARY KEY)",
+        "CREATE TABLE run.`tr\u017ebov\u00e9 pr\u00e1vo` (id INT PRIMARY KEY) PARTITION BY RANGE (id)"
+        " (PARTITION a VALUES LESS THAN (10), PARTITION b VALUES LESS THAN (20))",
+        "INSERT INTO run.`tr\u017ebov\u00e9 pr\u00e1vo` VALUES (1), (11)",
+    )
+    pair.primary.sql(*made)
+    pair.caught_up()
+    done: list[str] = []
+
+    def say(line: str) -> None:
+        if line.endswith("run.account") and not done:
+            done.append(line)
+            pair.primary.sql(
+                "RENAME TABLE run.exchanged TO run.old, run.shadow TO run.exchanged",
+                "ALTER TABLE run.`tr\u017ebov\u00e9 pr\u00e1vo` DROP PARTITION b",
+            )
+            pair.caught_up()
+
+    report = run.run(pair.request(modes=("snapshot",)), say=say)
+    found = verdicts(report)
+    changed = ("unstable", "definition_changed")
+    assert (
+        done and found.pop("exchanged") == found.pop("tr\u017ebov\u00e9 pr\u00e1vo") == found.pop("shadow") == changed
+    )
+    assert found == PASSED
+    pair.primary.sql("DROP TABLE run.exchanged, run.old, run.`tr\u017ebov\u00e9 pr\u00e1vo`")
+    pair.caught_up()
+
+
+def test_where_a_statement_runs_for_long_no_lock_is_asked_for_and_everybody_writes(pair: Reconciled) -> None:
+    begun = threading.Event()
+
+    def long() -> None:
+        with pair.primary.connected() as connection, connection.cursor() as cursor:
+            begun.set()
+            with contextlib.suppress(pymysql.err.MySQLError):
+                cursor.execute("SELECT SLEEP(600) FROM run.account")
+
+    reader = threading.Thread(target=long)
+    reader.start()
+    assert begun.wait(30)
+    eventually(lambda: pair.primary.value(f"({_SLEEPS} AND TIME >= 1)"))
+    written: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pair.primary.sql("SET SESSION lock_wait_timeout = 1", "UPDATE run.account SET balance = balance WHERE id = 1")
+        written.append(seconds)
+        time.sleep(seconds)
+
+    report = run.run(pair.request(modes=("snapshot",)), sleep=sleep)
+    pair.primary.sql(f"KILL {pair.primary.value(f'({_SLEEPS})')}")
+    reader.join(30)
+    assert set(verdicts(report).values()) == {("error", "snapshot_not_locked")}
+    assert len(written) >= 4
+    assert pair.replica.replica()["Replica_SQL_Running"] == "Yes"
 
 
 # At the end, for what the replica has of its own does not go away.

@@ -129,6 +129,10 @@ class Node:
         self.locked_by: Optional[Sim] = None
         self.changed: set[Named] = set()
         """Tables whose definitions were changed since snapshots were opened."""
+        self.exchanged: set[str] = set()
+        """Tables, as InnoDB names them, that are others now."""
+        self.long_statements = 0
+        """So often a statement runs for long when it is asked for."""
         self.log: list[str] = []
         self.before: Callable[[str], None] = lambda sql: None
 
@@ -246,6 +250,12 @@ class Sim:
             return [{"server_uuid": node.uuid, "executed": node.executed}]
         if "gtid_executed" in sql:
             return [{"gtids": node.executed}]
+        if "performance_schema.processlist" in sql:
+            node.long_statements -= 1
+            return [{"number": int(node.long_statements >= 0)}]
+        if "INNODB_TABLES" in sql:
+            names = [f"{named.schema}/{named.table}" for named in node.tables]
+            return [{"name": name, "id": 7 if name in node.exchanged else 1} for name in names]
         if "Threads_running" in sql:
             return [{"running": node.world.running}]
         if "REPLICA SQL_THREAD" in sql or ("TABLES" in sql and "information_schema" not in sql):
@@ -285,7 +295,9 @@ class Sim:
                 node.applier = ON
                 node.apply()
         elif sql.startswith("FLUSH"):
+            node.locked_by = self
             if node.lock_refused:
+                # What it has got of it, it keeps.
                 node.lock_refused -= 1
                 raise StatementFailed("sql_error", "lock wait", errno=1205, evidence={"member": self.name})
             node.locked_by = self

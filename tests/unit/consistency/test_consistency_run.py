@@ -28,6 +28,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency impo
 )
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.questions import Named
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import StatementFailed
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.state import OFF
 from ansible_collections.lossless.mysql_ha.tests.unit.consistency.simulated_run import (
     ADMIN,
@@ -602,6 +603,39 @@ def test_a_snapshot_lets_go_of_a_table_before_it_waits_and_before_the_next_one(m
 
 
 @pytest.mark.parametrize("where", ["p", "r1"])
+def test_a_table_that_was_exchanged_for_another_one_has_no_verdict_of_its_rows(where: str) -> None:
+    """No statement fails; and to the snapshot it is the other one at once, on one server or on both."""
+    made = same()
+    made.held("r1", "a").rows[20_000] = "of the other table"
+
+    def before(sql: str) -> None:
+        if sql.startswith("ROLLBACK TO"):
+            made.nodes[where].exchanged = {"s/a"}
+
+    made.nodes[where].before = before
+    report = made.run(modes=("snapshot",))
+    found = verdicts(report)
+    assert found[("a", "r1")] == ("unstable", "definition_changed")
+    assert {said for (table, _replica), said in found.items() if table != "a"} == {("pass", "")}
+    assert not report["repair"]
+
+
+def test_what_a_server_does_not_say_of_its_tables_is_no_pass() -> None:
+    made = same()
+    compared = []
+
+    def before(sql: str) -> None:
+        if "INNODB_TABLES" in sql and compared:
+            raise StatementFailed("sql_error", "no", errno=1, evidence={"member": "r1"})
+        compared.extend([sql] if sql == "aggregate" else [])
+
+    made.nodes["r1"].before = before
+    found = verdicts(made.run(modes=("snapshot",)))
+    assert {said[0] for (_table, replica), said in found.items() if replica == "r1"} == {"error"}
+    assert {said for (_table, replica), said in found.items() if replica == "r2"} == {("pass", "")}
+
+
+@pytest.mark.parametrize("where", ["p", "r1"])
 def test_a_table_that_no_snapshot_holds_is_not_called_different(where: str) -> None:
     made = same()
     made.held(where, "a").engine = "MyISAM"
@@ -713,6 +747,11 @@ def test_mutant_definitions_are_read_once(monkeypatch: pytest.MonkeyPatch) -> No
     fails(test_a_table_that_is_dropped_while_it_is_read_is_nothing_to_compare)
 
 
+def test_mutant_nobody_asks_whether_tables_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run.snapshot.Held, "changed", lambda self: set())
+    fails(test_a_table_that_was_exchanged_for_another_one_has_no_verdict_of_its_rows, "p")
+
+
 def test_mutant_a_snapshot_keeps_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run.snapshot.Held, "let_tables_go", lambda self: None)
     with pytest.MonkeyPatch.context() as other, pytest.raises(AssertionError):
@@ -738,9 +777,9 @@ def test_mutant_an_applier_is_started_with_the_connection_that_is_there(
     """Whether an idle connection is still there is only seen when it is used."""
     real = run.snapshot._as_it_was
 
-    def once(replica_admin: Any, ran: bool, statement: float, *clocks: Any) -> None:
+    def once(replica_admin: Any, statement: float, *clocks: Any) -> None:
         monkeypatch.setattr(run.snapshot, "_RESTART_PATIENCE", 0.0)
-        real(replica_admin, ran, statement, *clocks)
+        real(replica_admin, statement, *clocks)
 
     monkeypatch.setattr(run.snapshot, "_as_it_was", once)
     fails(test_a_snapshot_leaves_appliers_and_locks_as_they_were_whatever_breaks, fault)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from contextlib import contextmanager
 from typing import Any, Iterator
 from unittest import mock
@@ -166,15 +168,26 @@ def test_an_applier_that_was_off_stays_off() -> None:
     with pair.at_one_gtid():
         pass
     assert pair.replica.applier == OFF
-    # Also one that was on its way when the snapshot was given up.
+    assert not any("REPLICA SQL_THREAD" in sql for sql in pair.replica.log)
+    # Nor does it execute anything: whoever stopped it had a reason.
     pair = Pair()
     pair.replica.applier = OFF
+    pair.world.commit(T, 20_000, "new")
+    with pytest.raises(HaError) as raised, pair.at_one_gtid():
+        pass
+    assert raised.value.code == "replica_stands_still"
+    assert not any("REPLICA SQL_THREAD" in sql for sql in pair.replica.log)
+
+
+def test_one_that_is_late_is_not_stopped() -> None:
+    pair = Pair()
     pair.world.commit(T, 20_000, "new")
     pair.replica.apply = lambda: None  # type: ignore[method-assign]
     with pytest.raises(HaError) as raised, pair.at_one_gtid():
         pass
     assert raised.value.code == "replica_late"
-    assert pair.replica.applier == OFF
+    assert not any("REPLICA SQL_THREAD" in sql for sql in pair.replica.log)
+    pair.as_before()
 
 
 def test_transactions_of_its_own_are_refused() -> None:
@@ -199,15 +212,74 @@ def test_a_lock_that_is_not_to_be_had_keeps_nobody_waiting_for_long() -> None:
             with pair.at_one_gtid():
                 pass
         pair.as_before()
-        assert pair.world.primary.log[0] == f"SET SESSION lock_wait_timeout = {snapshot.LOCK_PATIENCE}"
+        log = pair.world.primary.log
+        patience = log.index(f"SET SESSION lock_wait_timeout = {snapshot.LOCK_PATIENCE}")
+        assert patience < log.index("FLUSH TABLES WITH READ LOCK")
         assert snapshot.LOCK_PATIENCE <= 2
+
+
+def test_a_lock_that_is_refused_is_let_go_of_before_the_next_attempt() -> None:
+    """MySQL keeps the locks that it has got until then, and nobody could write during the pause."""
+    pair = Pair()
+    pair.world.primary.lock_refused = 2
+    held: list[bool] = []
+    real = pair.world.sleep
+
+    def sleep(seconds: float) -> None:
+        held.append(pair.world.primary.locked_by is not None)
+        real(seconds)
+
+    pair.world.sleep = sleep  # type: ignore[method-assign]
+    with pair.at_one_gtid():
+        pass
+    assert len(held) >= 3 and not any(held)
+
+
+def test_where_a_statement_runs_for_long_the_lock_is_not_asked_for() -> None:
+    pair = Pair()
+    pair.world.primary.long_statements = 5
+    with pytest.raises(HaError) as raised, pair.at_one_gtid():
+        pass
+    assert raised.value.code == "snapshot_not_locked"
+    assert not any("FLUSH" in sql for sql in pair.world.primary.log)
+    pair.as_before()
+    pair.world.primary.long_statements = 4
+    with pair.at_one_gtid():
+        pass
+    pair.as_before()
+
+
+def test_what_is_told_of_tables_that_are_others_now() -> None:
+    pair = Pair()
+    with pair.at_one_gtid() as held:
+        assert held.changed() == set()
+        pair.replica.exchanged = {"s/t"}
+        assert held.changed() == {"s/t"}
+        pair.world.primary.tables[Named("s", "new")] = keyed(1)
+        assert held.changed() == {"s/t", "s/new"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_that_moment_is_an_end_like_any_other(number: int) -> None:
+    pair = Pair()
+
+    def before(sql: str) -> None:
+        if sql.startswith("START TRANSACTION"):
+            os.kill(os.getpid(), number)
+
+    pair.replica.before = before
+    with pytest.raises(SystemExit) as raised, pair.at_one_gtid():
+        pytest.fail("it goes on")
+    assert raised.value.code == 128 + number
+    pair.as_before()
+    assert signal.getsignal(number) == signal.SIG_DFL
 
 
 def test_the_lock_is_held_for_two_statements() -> None:
     pair = Pair()
     with pair.at_one_gtid():
         log = list(pair.world.primary.log)
-    assert log[1:] == [
+    assert log[log.index("FLUSH TABLES WITH READ LOCK") :] == [
         "FLUSH TABLES WITH READ LOCK",
         "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
         "SELECT @@GLOBAL.gtid_executed AS gtids",
