@@ -24,6 +24,9 @@ _LEAST_PACKET = 2 * LARGEST_TEXT
 _KILLED_BEFORE = 0.9
 """The server ends a statement a little before the connection is given up."""
 
+_LONGEST = 4_294_967_295
+"""Milliseconds that a statement may be limited to."""
+
 
 @contextmanager
 def reading(session: Session, *, statement: float, settings: Optional[Mapping[str, Any]] = None) -> Iterator[None]:
@@ -86,9 +89,13 @@ def wait_executed(session: Session, gtids: str, *, patience: float, statement: f
 
     ``statement``: seconds that an answer may take beyond that.
     """
+    within = patience + statement
+    # The session's own limit is for statements that read, and may be shorter than the patience. 0 would not lift it: it
+    # stands for the session's (seen on 9.7).
+    limit = min(max(int(within * 1000), 1), _LONGEST)
     late = session.one(
-        "SELECT /*+ MAX_EXECUTION_TIME(0) */ WAIT_FOR_EXECUTED_GTID_SET(%s, %s) AS late",
+        f"SELECT /*+ MAX_EXECUTION_TIME({limit}) */ WAIT_FOR_EXECUTED_GTID_SET(%s, %s) AS late",
         (gtids, round(max(patience, 0.001), 3)),
-        within=patience + statement,
+        within=within,
     )["late"]
     return late is not None and not int(late)
