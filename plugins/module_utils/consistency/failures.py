@@ -3,14 +3,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..errors import HaError
 from ..server.session import StatementFailed
 from . import findings
 
-Said = tuple[str, str, str, str]
-"""Verdict, code, sentence, next step: as ``findings.TableResult`` has them."""
 
-CHANGED: Said = (findings.UNSTABLE, "definition_changed", "its definition was changed while it was read", "Run again.")
+class Said(NamedTuple):
+    """As ``findings.TableResult`` has them."""
+
+    verdict: str
+    code: str
+    why: str
+    next_step: str
+
+
+CHANGED = Said(findings.UNSTABLE, "definition_changed", "its definition was changed while it was read", "Run again.")
 _CHANGED_SINCE = frozenset({1049, 1054, 1146, 1412})
 """No such database, column, table; its definition has changed: inside of a snapshot, that it was changed since."""
 
@@ -20,5 +29,5 @@ def said_of(error: Exception, *, exact: bool) -> Said:
     if exact and isinstance(error, StatementFailed) and error.errno in _CHANGED_SINCE:
         return CHANGED
     if isinstance(error, HaError):
-        return findings.ERROR, error.code, error.message, error.next_step
-    return findings.ERROR, "rows_unreadable", str(error), "Check the table (CHECK TABLE)."
+        return Said(findings.ERROR, error.code, error.message, error.next_step)
+    return Said(findings.ERROR, "rows_unreadable", str(error), "Check the table (CHECK TABLE).")
