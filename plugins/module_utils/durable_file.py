@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
 from typing import Iterator, Optional
@@ -108,6 +109,26 @@ def open_file(
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode) or about.st_nlink > 1:
             raise OSError(errno.EMLINK, "no file of this name alone", path)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def lock_file(path: str, *, mode: int = 0o600) -> int:
+    """A file, made if need be, that only one process at a time has locked; until the handle is closed.
+
+    One of another user that may only be read is locked as well, where the file system can do that.
+
+    :raises BlockingIOError: another process has locked it.
+    :raises OSError:
+    """
+    try:
+        handle = open_file(path, os.O_RDWR | os.O_CREAT, mode=mode)
+    except PermissionError:
+        handle = open_file(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(handle)
         raise

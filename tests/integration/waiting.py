@@ -11,10 +11,10 @@ PATIENCE = 60.0
 """Seconds. Not how fast anything is: only when to give up."""
 
 
-def eventually(holds: Callable[[], Any], within: float = PATIENCE) -> Any:
-    """What ``holds`` returns as soon as that is true."""
+def eventually(holds: Callable[[], Any], within: float = PATIENCE, what: str = "it") -> Any:
+    """What ``holds`` returns as soon as that is true. ``what`` is said when it does not come true."""
     ends = time.monotonic() + within
     while not (found := holds()):
-        assert time.monotonic() < ends, f"it did not come true within {within:g} s"
-        time.sleep(0.05)
+        assert time.monotonic() < ends, f"{what}: not true within {within:g} s"
+        time.sleep(0.02)
     return found

@@ -24,9 +24,6 @@ _LEAST_PACKET = 2 * LARGEST_TEXT
 _KILLED_BEFORE = 0.9
 """The server ends a statement a little before the connection is given up."""
 
-_LONGEST = 4_294_967_295
-"""Milliseconds that a statement may be limited to."""
-
 
 @contextmanager
 def reading(session: Session, *, statement: float, settings: Optional[Mapping[str, Any]] = None) -> Iterator[None]:
@@ -77,25 +74,3 @@ def _wanted(statement: float, settings: Optional[Mapping[str, Any]]) -> Mapping[
 def _set(session: Session, settings: Mapping[str, Any], within: float) -> None:
     wanted = ", ".join(f"SESSION {name} = %s" for name in settings)
     session.execute(f"SET {wanted}", tuple(settings.values()), within=within)
-
-
-def executed(session: Session, *, within: float) -> str:
-    """What a server has executed by now, as it writes it."""
-    return str(session.one("SELECT @@GLOBAL.gtid_executed AS gtids", within=within)["gtids"])
-
-
-def wait_executed(session: Session, gtids: str, *, patience: float, statement: float) -> bool:
-    """Whether the server has executed all of these within ``patience`` seconds.
-
-    ``statement``: seconds that an answer may take beyond that.
-    """
-    within = patience + statement
-    # The session's own limit is for statements that read, and may be shorter than the patience. 0 would not lift it: it
-    # stands for the session's (seen on 9.7).
-    limit = min(max(int(within * 1000), 1), _LONGEST)
-    late = session.one(
-        f"SELECT /*+ MAX_EXECUTION_TIME({limit}) */ WAIT_FOR_EXECUTED_GTID_SET(%s, %s) AS late",
-        (gtids, round(max(patience, 0.001), 3)),
-        within=within,
-    )["late"]
-    return late is not None and not int(late)

@@ -12,9 +12,9 @@ import dataclasses
 import time
 from typing import Callable, Mapping, Optional
 
+from ..server.executed import executed, wait_executed
 from ..server.session import Row, Session, StatementFailed
 from . import findings, recheck
-from .barrier import executed, wait_executed
 from .failures import said_of
 from .findings import COUNT, Difference, TableResult
 from .lookup import Statement

@@ -9,9 +9,9 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 
 from ..binlog.statement_objects import Named
 from ..errors import HaError
+from ..server.executed import executed, wait_executed
 from ..server.session import Session, StatementFailed
 from . import findings, multiset, recheck, repair, time_column, whole, window
-from .barrier import executed, wait_executed
 from .checkpoint import Place, State, name_of
 from .chunks import ordered
 from .failures import CHANGED, said_of

@@ -23,8 +23,8 @@ import math
 import time
 from typing import Any, Callable, Optional, Sequence
 
+from ..server.executed import executed, wait_executed
 from ..server.session import Session, StatementFailed
-from .barrier import executed, wait_executed
 from .findings import EXTRA, MISSING, VALUE, Difference
 from .layout import BYTES, ColumnFacts
 from .questions import Key, Rows, Table

@@ -13,12 +13,12 @@ from typing import Any, Callable, Collection, Iterable, Mapping, Optional, Seque
 
 from ..binlog.statement_objects import Named
 from ..errors import HaError
+from ..server.executed import wait_executed
 from ..server.session import Login, Session
 from ..server.state import Member, Observation, ServerState
 from ..topology.observe import Members
 from . import assertions, business, failures, findings, innodb_names, recheck, snapshot, state_file, summary
 from .assertion_verdict import Verdict
-from .barrier import wait_executed
 from .checkpoint import Checkpoint, State, name_of, question
 from .findings import MODES, TableResult
 from .memory import Remembered

@@ -24,10 +24,10 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 from ..errors import HaError
 from ..gtid import GtidSet
 from ..replication import repoint
+from ..server.executed import executed, wait_executed
 from ..server.session import Session, StatementFailed
 from ..server.state import ON
 from . import signals
-from .barrier import executed, wait_executed
 
 LOCK_PATIENCE = 2
 """Seconds that the lock may wait for statements that run (``lock_wait_timeout``), each time."""
@@ -59,8 +59,6 @@ class Held:
         self.gtids = gtids
         self._sessions = sessions
         self._statement = statement
-        for session, _tables in sessions:
-            session.execute("SAVEPOINT nothing_read", within=statement)
 
     def let_tables_go(self) -> None:
         """Who waits to change the definition of a table that was read may do so.
@@ -117,17 +115,16 @@ def at_one_gtid(
     try:
         # Before the snapshots: what is changed in between is then told, and nothing is missed.
         there = _innodb_tables(primary, statement)
-        with (
-            signals.as_exit(),
-            _applier_stopped(
-                primary, replica_admin, statement=statement, catch_up=catch_up, clock=clock, sleep=sleep
-            ) as ran,
-        ):
+        with _applier_stopped(
+            primary, replica_admin, statement=statement, catch_up=catch_up, clock=clock, sleep=sleep
+        ) as ran:
             here = _innodb_tables(replica, statement)
             gtids = _open(primary, primary_admin, statement, sleep)
             _advance(replica_admin(), gtids, statement, catch_up, clock, sleep, ran=ran)
             replica.execute(_SNAPSHOT, within=statement)
             _stood_still(replica_admin(), gtids, statement)
+        for session in (primary, replica):
+            session.execute("SAVEPOINT nothing_read", within=statement)
         yield Held(gtids, ((primary, there), (replica, here)), statement)
     finally:
         for session in (primary, replica):
@@ -152,16 +149,18 @@ def _applier_stopped(
     if not wait_executed(replica_admin(), executed(primary, within=statement), patience=catch_up, statement=statement):
         raise _late(replica_admin().name, f"what the primary had executed, within {catch_up:g} s")
     denied = False
-    try:
+    with signals.as_exit():
         try:
-            repoint.stop_applier(replica_admin(), within=statement)
-        except StatementFailed as error:
-            denied = error.errno == _DENIED
-            raise
-        yield True
-    finally:
-        if not denied:
-            _as_it_was(replica_admin, statement, clock, sleep)
+            try:
+                repoint.stop_applier(replica_admin(), within=statement)
+            except StatementFailed as error:
+                denied = error.errno == _DENIED
+                raise
+            yield True
+        finally:
+            if not denied:
+                with signals.held_back():
+                    _as_it_was(replica_admin, statement, clock, sleep)
 
 
 def _late(name: str, what: str, **evidence: Any) -> HaError:

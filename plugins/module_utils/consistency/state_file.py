@@ -8,7 +8,6 @@ cannot be written is an error, for nobody would notice that every run begins ane
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 from typing import Any, Iterator, Mapping
@@ -29,22 +28,18 @@ def alone(directory: str, cluster: str) -> Iterator[None]:
     path = os.path.join(directory, f"{cluster}.lock")
     try:
         durable_file.make_directory(directory)
-        # Readable for everybody, for that is enough to lock it: a run by hand, as root, leaves it behind.
-        handle = durable_file.open_file(path, os.O_RDONLY | os.O_CREAT, mode=0o644)
+        # Everybody may read it, for a run by hand, as root, leaves it behind.
+        handle = durable_file.lock_file(path, mode=0o644)
+    except BlockingIOError as error:
+        raise HaError(
+            "already_running",
+            f"another run of cluster {cluster} is at work with the state directory {directory}",
+            evidence={"path": path},
+            next_step="Wait until it has ended, or name another state directory.",
+        ) from error
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise HaError(
-                "already_running",
-                f"another run of cluster {cluster} is at work with the state directory {directory}",
-                evidence={"path": path},
-                next_step="Wait until it has ended, or name another state directory.",
-            ) from error
-        except OSError as error:
-            raise _unwritable(path, error) from error
         yield
     finally:
         os.close(handle)

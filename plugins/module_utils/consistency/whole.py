@@ -14,10 +14,10 @@ import time
 from typing import Callable, Mapping, Optional
 
 from ..errors import HaError
+from ..server.executed import executed, wait_executed
 from ..server.session import Row, Session, StatementFailed
 from ..topology.observe import in_parallel
 from . import findings, recheck
-from .barrier import executed, wait_executed
 from .chunks import Counter, Size, counted
 from .failures import said_of
 from .findings import TableResult

@@ -19,6 +19,7 @@ from ..replication import repoint, semi_sync
 from ..server import budget as budgets
 from ..server import schema, sessions
 from ..server.accounts import replication_user
+from ..server.executed import wait_executed
 from ..server.session import Session, StatementFailed, identifier
 from ..server.state import Member, Observation, ServerState, TermRow
 from ..topology.locks import KEEP_EVERY, Locks
@@ -202,10 +203,7 @@ class Hands:
         :returns: whether it has, what it has executed, and the applier's error if it stopped.
         """
         session = self._session(name)
-        row = session.one(
-            "SELECT WAIT_FOR_EXECUTED_GTID_SET(%s, %s) AS late", (str(gtids), wait), within=wait + self._deadline
-        )
-        if int(row.get("late") or 0) == 0:
+        if wait_executed(session, str(gtids), patience=wait, statement=self._deadline):
             return True, gtids, ""
         threads = repoint.read_threads(session, within=self._deadline)
         return gtids <= threads.executed, threads.executed, threads.applier_message if threads.applier_error else ""

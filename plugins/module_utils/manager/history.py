@@ -9,7 +9,6 @@ not write does not act: ``unwritable`` says why, until a write succeeds again.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import threading
@@ -49,8 +48,7 @@ class History:
         self._guard = -1
         try:
             durable_file.make_directory(directory)
-            self._guard = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._guard = durable_file.lock_file(os.path.join(directory, "lock"))
         except BlockingIOError as error:
             self.close()
             raise HaError(

@@ -23,12 +23,13 @@ from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 from ..binlog import archive, statement_objects
 from ..binlog.rows_json import ROW
 from ..binlog.statement_objects import Named, objects_of
-from ..consistency.barrier import executed, reading, wait_executed
+from ..consistency.barrier import reading
 from ..consistency.layout import COLUMNS, UNIQUE_KEYS, Layout, layout_difference, layout_of
 from ..consistency.lookup import Lookup, Unfit, fits
 from ..consistency.recheck import CONFIRMED_BY, PAUSES
 from ..consistency.settle import Answer, Open, Settling
 from ..errors import HaError
+from ..server.executed import executed, wait_executed
 from ..server.session import Session, StatementFailed, identifier
 from . import compare_plan as plan
 

@@ -18,8 +18,8 @@ import pytest
 import yaml
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import assertions as parsing
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.assertions import Assertion
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.barrier import wait_executed
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.business import Limits, Report, run
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.executed import wait_executed
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import Login, Session
 from pair import PASSWORD, Pair
 from scratch import Server

@@ -8,7 +8,6 @@ statements (sql_log_bin=0), and put back by the plan that the module proposes wh
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import threading
@@ -442,12 +441,15 @@ def test_tables_that_become_others_during_a_snapshot_have_no_verdict_of_their_ro
 
 def test_where_a_statement_runs_for_long_no_lock_is_asked_for_and_everybody_writes(pair: Reconciled) -> None:
     begun = threading.Event()
+    ended: list[str] = []
 
     def long() -> None:
         with pair.primary.connected() as connection, connection.cursor() as cursor:
             begun.set()
-            with contextlib.suppress(pymysql.err.MySQLError):
+            try:
                 cursor.execute("SELECT SLEEP(600) FROM run.account")
+            except pymysql.err.OperationalError as error:
+                ended.append(str(error))
 
     reader = threading.Thread(target=long)
     reader.start()
@@ -460,9 +462,12 @@ def test_where_a_statement_runs_for_long_no_lock_is_asked_for_and_everybody_writ
         written.append(seconds)
         time.sleep(seconds)
 
-    report = run.run(pair.request(modes=("snapshot",)), sleep=sleep)
-    pair.primary.sql(f"KILL {pair.primary.value(f'({_SLEEPS})')}")
-    reader.join(30)
+    try:
+        report = run.run(pair.request(modes=("snapshot",)), sleep=sleep)
+    finally:
+        pair.primary.sql(f"KILL {pair.primary.value(f'({_SLEEPS})')}")
+        reader.join()
+    assert len(ended) == 1, "it ran all the time"
     assert set(verdicts(report).values()) == {("error", "snapshot_not_locked")}
     assert len(written) >= 4
     assert pair.replica.replica()["Replica_SQL_Running"] == "Yes"

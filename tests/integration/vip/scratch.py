@@ -13,12 +13,12 @@ import json
 import os
 import subprocess
 import threading
-import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import waiting
 from waiting import PATIENCE
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -123,14 +123,8 @@ def image() -> str:
     return found[0] if found else ""
 
 
-def eventually(what: str, check: Callable[[], Any], within: float = PATIENCE, every: float = 0.02) -> float:
-    """Wait until it holds; returns the seconds that took."""
-    started = time.monotonic()
-    while not check():
-        if time.monotonic() - started > within:
-            raise AssertionError(f"not within {within} s: {what}")
-        time.sleep(every)
-    return time.monotonic() - started
+def eventually(what: str, holds: Callable[[], Any], within: float = PATIENCE) -> None:
+    waiting.eventually(holds, within, what)
 
 
 class Client:

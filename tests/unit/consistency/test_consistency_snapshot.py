@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Iterator
 from unittest import mock
 
@@ -273,6 +273,31 @@ def test_a_signal_in_that_moment_is_an_end_like_any_other(number: int) -> None:
     assert raised.value.code == 128 + number
     pair.as_before()
     assert signal.getsignal(number) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("word", ["STOP REPLICA", "START REPLICA"])
+def test_a_signal_while_the_applier_is_started_again_waits_for_that(word: str, number: int) -> None:
+    pair = Pair()
+    sent: list[str] = []
+
+    def before(sql: str) -> None:
+        opened = any(each.startswith("START TRANSACTION") for each in pair.replica.log)
+        if opened and sql.startswith(word) and not sent:
+            sent.append(sql)
+            os.kill(os.getpid(), number)
+
+    pair.replica.before = before
+    with pytest.raises(SystemExit), pair.at_one_gtid():
+        pytest.fail("it goes on")
+    assert sent
+    pair.as_before()
+
+
+def test_mutant_a_signal_is_not_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot.signals, "held_back", nullcontext)
+    with pytest.raises(AssertionError):
+        test_a_signal_while_the_applier_is_started_again_waits_for_that("START REPLICA", signal.SIGTERM)
 
 
 def test_the_lock_is_held_for_two_statements() -> None:
