@@ -46,7 +46,7 @@ def close(host: scratch.Host) -> None:
         host.signal("KILL", "mysqld")
         scratch.eventually("mysqld ends", lambda: not host.runs("mysqld"))
         host.start_mysqld()
-        scratch.eventually(f"{host.name} answers", host.answers)
+        scratch.eventually(f"{host.name} answers", host.answers, 60)
     host.sql("SET GLOBAL offline_mode=0")
 
 
@@ -67,7 +67,7 @@ def mend_host(host: scratch.Host) -> None:
         host.signal("CONT", "mysqld")
     if not host.answers():
         host.start_mysqld()
-        scratch.eventually(f"{host.name} answers", host.answers)
+        scratch.eventually(f"{host.name} answers", host.answers, 60)
     host.stop_keeper()
     host.run("rm", "-f", "/var/log/keeper.log")
     close(host)

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import waiting
-from waiting import PATIENCE
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 NAME = os.environ.get("VIP_SCRATCH", "vipscratch")
@@ -123,7 +122,7 @@ def image() -> str:
     return found[0] if found else ""
 
 
-def eventually(what: str, holds: Callable[[], Any], within: float = PATIENCE) -> None:
+def eventually(what: str, holds: Callable[[], Any], within: float = 30.0) -> None:
     waiting.eventually(holds, within, what)
 
 
@@ -322,7 +321,7 @@ class Site:
             host.initialise()
             host.start_mysqld()
         for host in self.databases:
-            eventually(f"{host.name} answers", host.answers)
+            eventually(f"{host.name} answers", host.answers, 60)
             host.sql(
                 "SET sql_log_bin=0; SET GLOBAL super_read_only=0;"
                 "CREATE USER repl@'%' IDENTIFIED BY 'repl'; GRANT REPLICATION SLAVE ON *.* TO repl@'%';"
