@@ -80,6 +80,17 @@ class Counter:
         self.start((upto,))
         return (upto,)
 
+    def beyond(self, after: Bound, wanted: int) -> tuple[Bound, int]:
+        """Behind which key to ask for the row of which number, with which the next range ends.
+
+        Up to the greatest value it is known about how many rows there are. A server that is asked from ``after`` on
+        would read them all, the whole of a small table, to say that nothing has come in behind them.
+        """
+        numbers = self.most - self._position
+        if numbers <= 0 or self._density * SPARSE < 1:
+            return after, wanted
+        return (self.most,), max(1, wanted - int(numbers * self._density))
+
     def found(self, rows: int) -> None:
         """The last range had so many rows."""
         if self._from is not None:

@@ -178,7 +178,8 @@ class WholeTable:
         """Where the next range ends; None: behind everything."""
         upto = counter.next(rows) if counter else None
         if upto is None:
-            upto = self._boundary(Range(after, None), rows)
+            behind, number = counter.beyond(after, rows) if counter else (after, rows)
+            upto = self._boundary(Range(behind, None), number)
             if counter and upto is not None:
                 counter.start(upto)
         return upto

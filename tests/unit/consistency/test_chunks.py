@@ -26,17 +26,23 @@ from hypothesis import strategies as st
 SIGNED, UNSIGNED = (-(1 << 63), (1 << 63) - 1), (0, (1 << 64) - 1)
 
 
-def cut(keys: list[int], wanted: int, *, after: Optional[int] = None) -> list[tuple[Optional[int], Optional[int], int]]:
-    """The ranges of a sorted list of keys, as the whole-table mode cuts it, and how many rows each has."""
-    counter = Counter(keys[0], keys[-1])
+def cut(
+    keys: list[int], wanted: int, *, after: Optional[int] = None, known: Optional[int] = None
+) -> list[tuple[Optional[int], Optional[int], int]]:
+    """The ranges of a sorted list of keys, as the whole-table mode cuts it, and how many rows each has.
+
+    :param known: so many of the keys were there when the smallest and the greatest were asked for.
+    """
+    counter = Counter(keys[0], keys[:known][-1])
     start: Bound = None if after is None else (after,)
     counter.start(start)
     ranges = []
     while True:
         upto = counter.next(wanted)
         if upto is None:
-            beyond = bisect.bisect_right(keys, start[0]) if start else 0
-            upto = (keys[beyond + wanted - 1],) if beyond + wanted <= len(keys) else None
+            behind, number = counter.beyond(start, wanted)
+            place = (bisect.bisect_right(keys, behind[0]) if behind else 0) + number - 1
+            upto = (keys[place],) if place < len(keys) else None
             if upto is not None:
                 counter.start(upto)
         low = bisect.bisect_right(keys, start[0]) if start else 0
@@ -75,6 +81,31 @@ def test_ranges_follow_each_other_cover_everything_and_are_of_the_size_wanted(ke
     assert max(rows for _start, _upto, rows in ranges) <= max(wanted * SPARSE, 1)
     # A counted range that is nearly empty is followed by one that was asked for, and that is full.
     assert len(ranges) <= 2 * (len(keys) // wanted) * SPARSE + 2 * SPARSE + 4
+
+
+@given(keys(), st.integers(1, 50), st.data())
+def test_rows_that_came_in_behind_the_greatest_value_are_in_a_range_too(
+    keys: list[int], wanted: int, data: st.DataObject
+) -> None:
+    ranges = cut(keys, wanted, known=data.draw(st.integers(1, len(keys))))
+    assert ranges[0][0] is None and ranges[-1][1] is None
+    assert all(upto == start for (_start, upto, _rows), (start, *_more) in itertools.pairwise(ranges))
+    assert sum(rows for *_bounds, rows in ranges) == len(keys)
+    # The row that was asked for is one more than those that were counted.
+    assert max(rows for *_bounds, rows in ranges) <= wanted * SPARSE + 1
+
+
+def test_of_a_dense_key_only_what_is_behind_the_greatest_value_is_asked_for() -> None:
+    """A server reads all rows between the key that it is asked from and the one that it answers."""
+    counter = Counter(1, 10_000)
+    counter.start((9_000,))
+    assert counter.beyond((9_000,), 4_000) == ((10_000,), 3_000)
+    assert counter.beyond((9_000,), 500) == ((10_000,), 1)
+    counter.found(100)  # of 9,000 numbers: they say little
+    assert counter.beyond((9_000,), 4_000) == ((9_000,), 4_000)
+    counter.start((10_000,))
+    counter.found(1_000)
+    assert counter.beyond((10_000,), 4_000) == ((10_000,), 4_000)
 
 
 @pytest.mark.parametrize("sentinel", [-(1 << 63), -1, (1 << 63) - 1])
