@@ -59,6 +59,8 @@ run's time, MiB."""
 DIFFERING = 10
 FIND_ROWS = 10_000_000
 """The target is for so many."""
+WIDE_SHARE, SMALL_SHARE = 4, 10
+"""The larger table has so many times the rows of the one of every type, and of the small one."""
 _STATEMENTS = "/var/lib/lossless_bench.sql"
 _CHECKED_ROWS = 20_000
 _PERCONA_SECONDS = 0.5
@@ -101,9 +103,9 @@ def in_lab(cluster: Cluster, runs: int, rows: int) -> Iterator[Result]:
 
 
 def measure(servers: Servers, runs: int, rows: int) -> Iterator[Result]:
-    """:param rows: of the table like sysbench's; the wide one has a tenth."""
+    """:param rows: of the table like sysbench's."""
     with filled(servers, rows):
-        for name, number in ((data.SYSBENCH, rows), (data.WIDE, rows // 10)):
+        for name, number in ((data.SYSBENCH, rows), (data.WIDE, rows // WIDE_SHARE)):
             with servers.open():
                 yield whole(servers, name, number, runs)
         with servers.open():
@@ -112,7 +114,7 @@ def measure(servers: Servers, runs: int, rows: int) -> Iterator[Result]:
             yield rows_again(servers, rows, runs)
         with servers.open():
             yield find(servers, rows, runs)
-        for name, number in ((data.SMALL, rows // 10), (data.SYSBENCH, rows)):
+        for name, number in ((data.SMALL, rows // SMALL_SHARE), (data.SYSBENCH, rows)):
             yield memory(servers, name, number, runs)
 
 
@@ -120,6 +122,7 @@ def measure(servers: Servers, runs: int, rows: int) -> Iterator[Result]:
 def filled(servers: Servers, rows: int) -> Iterator[None]:
     """All tables, on both servers; none of them afterwards."""
     writer = servers.places[0].connect()
+    sizes = ((data.SYSBENCH, rows), (data.WIDE, rows // WIDE_SHARE), (data.SMALL, rows // SMALL_SHARE))
 
     def execute(sql: str) -> None:
         writer.execute(sql, within=STATEMENT)
@@ -128,7 +131,7 @@ def filled(servers: Servers, rows: int) -> Iterator[None]:
         execute("SET time_zone = '+00:00'")
         execute(f"DROP DATABASE IF EXISTS {servers.schema}")
         execute(f"CREATE DATABASE {servers.schema}")
-        for name, number in ((data.SYSBENCH, rows), (data.WIDE, rows // 10), (data.SMALL, rows // 10)):
+        for name, number in sizes:
             execute(data.create(servers.schema, name))
             for statement in data.fill(servers.schema, name, number):
                 execute(statement)
@@ -318,7 +321,8 @@ def collision(servers: Servers) -> list[str]:
 
 def rows_again(servers: Servers, rows: int, runs: int) -> Result:
     keys = [(key,) for key in random.Random(1).sample(range(1, rows + 1), min(_CHECKED_ROWS, rows))]
-    wide = [(key,) for key in random.Random(2).sample(range(1, rows // 10 + 1), min(_CHECKED_ROWS, rows // 10))]
+    fewer = rows // WIDE_SHARE
+    wide = [(key,) for key in random.Random(2).sample(range(1, fewer + 1), min(_CHECKED_ROWS, fewer))]
 
     def rate(name: str, chosen: Sequence[tuple[int]]) -> float:
         seconds, again = look_again(servers, name, chosen)
