@@ -385,11 +385,14 @@ def find(servers: Servers, rows: int, runs: int) -> Result:
             **{f"{way}_seconds": Series("s", tuple(seconds)) for way, seconds in found.items()},
             "as_measured": Series("1", over(found["planted"], found["clean"])),
         },
-        notes=[
-            f"{DIFFERING} rows that differ among {rows}, reckoned for {max(rows, FIND_ROWS)}: what they cost is the"
-            " same there, and the clean run takes longer",
-        ],
+        notes=[f"{DIFFERING} rows that differ among {rows}", *_reckoning(rows)],
     )
+
+
+def _reckoning(rows: int) -> list[str]:
+    if rows >= FIND_ROWS:
+        return []
+    return [f"reckoned for {FIND_ROWS}: what they cost is the same there, and the clean run takes longer"]
 
 
 def reckoned(planted: Sequence[float], clean: Sequence[float], rows: int) -> tuple[float, ...]:
