@@ -11,6 +11,7 @@ each row.
 
 from __future__ import annotations
 
+import dataclasses
 import decimal
 import struct
 from typing import Any, Callable, Iterator, NamedTuple, Sequence
@@ -30,7 +31,8 @@ _PARTIAL_JSON = 1
 
 KeyValue = tuple[Any, ...]
 """Of a key, the values of its columns in the key's order: int; float; str; bytes; DECIMAL as text with all its digits,
-dates and times as text, TIMESTAMP in UTC, ENUM and SET as text (``values``)."""
+dates and times as text, TIMESTAMP in UTC (``values``); ENUM and SET as their numbers: a member's name may be in a
+character set that is not decoded, and the number finds the row in any."""
 
 _Take = Callable[[bytes, int], "tuple[bytes, int]"]
 _Hops = tuple[tuple[int, int], ...]
@@ -222,7 +224,7 @@ class KeyPlan:
         for column in table.columns:
             extent(column)
         places = sorted(self._key)
-        self._readers = tuple(reader(table.columns[place]) for place in places)
+        self._readers = tuple(reader(dataclasses.replace(table.columns[place], members=None)) for place in places)
         self._order = tuple(places.index(part.column) for part in table.key)
         self._json_bytes = (sum(column.type is ColumnType.JSON for column in table.columns) + 7) // 8
         self._images: dict[bytes, _Image] = {}

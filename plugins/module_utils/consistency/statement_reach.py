@@ -5,15 +5,19 @@ Rows that a statement wrote (``binlog_format=STATEMENT``) are not in the log, an
 functions is not in its text. But its event names the schema of every table that it used, these included; so tables of
 these schemas are what it reaches, and where the event does not tell them, everything is. A statement that changes
 definitions reaches the tables that it names.
+
+Names are read as MySQL's own lexer reads them. Where one is not understood, or a list of them not to its end,
+everything is reached: never the table that a part of it seems to name.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from typing import Iterator, NamedTuple, Optional, Sequence
 
 from ..binlog.charsets import UTF8, codec_of
 from ..binlog.events import Query
-from ..binlog.statement_objects import Named, Unfit, objects_of, words_of
+from ..binlog.statement_objects import Named
 
 STATEMENT, DDL = "statement", "ddl"
 
@@ -45,17 +49,28 @@ _WITHOUT_ROWS = frozenset(
 """What can be made or dropped and has no rows of its own."""
 _HARMLESS = frozenset({"GRANT", "REVOKE", "FLUSH", "ANALYZE", "OPTIMIZE", "SET"})
 _BEFORE_KIND = 20
-_KINDS = _WITHOUT_ROWS | {"TABLE", "TABLES", "INDEX", "DATABASE", "SCHEMA"}
+_TABLES, _SCHEMAS = ("TABLE", "TABLES"), ("DATABASE", "SCHEMA")
+_KINDS = _WITHOUT_ROWS | {*_TABLES, *_SCHEMAS, "INDEX"}
 _AFTER_VERB = frozenset({"LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY", "QUICK", "IGNORE"})
 _HEAD = 4096
 """Letters in which a statement says what it does."""
 _MOST_TEXT = 1 << 20
 """Letters of a definition that is read; a longer one reaches everything."""
 
+_TOKEN = re.compile(
+    r"/\*!(?:\d{5,6})?|\*/|/\*.*?(?:\*/|\Z)|(?:#|--(?=[\0- \x7f]|\Z))[^\n]*"
+    r"|`[^`]*(?:``[^`]*)*(?:`|\Z)|'[^'\\]*(?:(?:\\.|'')[^'\\]*)*(?:'|\Z)|\"[^\"\\]*(?:(?:\\.|\"\")[^\"\\]*)*(?:\"|\Z)"
+    r"|[\w$\x80-\U0010ffff]+|\S",
+    re.ASCII | re.DOTALL,
+)
+"""Comments; what stands in quotes, to the end where that was cut off; words: ASCII letters, digits, ``_``, ``$`` and
+everything beyond ASCII, blanks and signs too; signs."""
+_WORD = re.compile(r"[\w$\x80-\U0010ffff]+", re.ASCII)
+
 
 def reach_of(query: Query) -> Reach:
     """What a QUERY or EXECUTE_LOAD_QUERY event reaches."""
-    head = words_of(query.text[:_HEAD])
+    head = list(_tokens(query.text[:_HEAD]))
     first = head[0].upper() if head else ""
     if first in _OF_TRANSACTIONS or first in _HARMLESS:
         return NOTHING
@@ -73,6 +88,23 @@ def _readable(query: Query) -> bool:
     return plain and "\\" not in query.text
 
 
+def _tokens(text: str) -> Iterator[str]:
+    """Words, what stands in quotes, and signs, one after the other; without comments, but with what stands in comments
+    that the server executes."""
+    place, executed = 0, False
+    while True:
+        found = _TOKEN.search(text, place)
+        if found is None:
+            return
+        token, place = found[0], found.end()
+        if token == "*/" and not executed:  # a product, and perhaps the beginning of a comment
+            token, place = "*", place - 1
+        if token.startswith("/*!") or token == "*/":
+            executed = token != "*/"
+        elif not token.startswith(("/*", "--", "#")):
+            yield token
+
+
 def _shown(word: str) -> str:
     return word if word.isalpha() else ""
 
@@ -88,25 +120,29 @@ def _of_write(query: Query, tokens: list[str]) -> Reach:
         place = words.index("TABLE") + 1 if "TABLE" in words else len(words)
     while words[place : place + 1] and words[place] in _AFTER_VERB | {"INTO", "FROM"}:
         place += 1
-    named = _name(tokens, place, query.schema)
-    return Reach(STATEMENT, (*named, *(Named(schema, "") for schema in query.databases)), False, verb)
+    named, _behind = _name(tokens, place, query.schema)
+    schemas = (Named(schema, "") for schema in query.databases)
+    return Reach(STATEMENT, (*((named,) if named else ()), *schemas), False, verb)
 
 
-def _name(tokens: list[str], place: int, schema: str) -> tuple[Named, ...]:
-    """The one at this place; none where none is."""
-    parts = []
-    while place < len(tokens):
-        token = tokens[place]
-        if token[0] == "`":
-            parts.append(token[1:-1].replace("``", "`"))
-        elif token[0].isalpha() or token[0] == "_":
-            parts.append(token)
-        else:
-            break
-        if tokens[place + 1 : place + 2] != ["."] or len(parts) == 2:
-            break
-        place += 2
-    return (Named(*parts) if len(parts) == 2 else Named(schema, parts[0]),) if parts else ()
+def _name(tokens: Sequence[str], place: int, schema: str) -> tuple[Optional[Named], int]:
+    """The table that is named at a place, and the place behind its name; none where that is not understood."""
+    first = _part(tokens, place)
+    if tokens[place + 1 : place + 2] == ["."]:
+        second = _part(tokens, place + 2)
+        return (Named(first, second) if first and second else None), place + 3
+    # Digits alone are a name behind a point only.
+    if not first or not schema or tokens[place].isdecimal():
+        return None, place
+    return Named(schema, first), place + 1
+
+
+def _part(tokens: Sequence[str], place: int) -> str:
+    """A word, or a name in backticks; empty for anything else. What stands in double quotes may be a text."""
+    token = tokens[place] if place < len(tokens) else ""
+    if token[:1] == "`":
+        return token[1:-1].replace("``", "`") if token[-1:] == "`" else ""
+    return token if _WORD.fullmatch(token) else ""
 
 
 def _of_definition(query: Query, head: list[str]) -> Reach:
@@ -117,15 +153,12 @@ def _of_definition(query: Query, head: list[str]) -> Reach:
         return NOTHING
     if len(query.text) > _MOST_TEXT or not _readable(query):
         return Reach(DDL, (), True, verb)
-    tokens = words_of(query.text)
-    words = [token.upper() for token in tokens]
+    definition = _Definition(list(_tokens(query.text)), query.schema)
     if first == "TRUNCATE":
-        named = _name(tokens, 2 if words[1:2] == ["TABLE"] else 1, query.schema)
+        named = definition.truncated()
         return Reach(DDL, named, not named, "TRUNCATE")
-    named = _objects(query)
-    if not named and first == "ALTER" and kind == "TABLE":
-        named = _altered(query, tokens, words)
-    if first == "CREATE" and kind == "TABLE" and "SELECT" in words:
+    named = definition.named(first, kind)
+    if first == "CREATE" and kind == "TABLE" and definition.takes_rows:
         # Logged as a whole, so its SELECT runs on each server; what that calls may write as well.
         if not query.databases:
             return Reach(STATEMENT, named, True, verb)
@@ -133,24 +166,66 @@ def _of_definition(query: Query, head: list[str]) -> Reach:
     return Reach(DDL, named, not named, verb)
 
 
-def _objects(query: Query) -> tuple[Named, ...]:
-    try:
-        return objects_of({"schema": query.schema, "verb": "", "text": query.text})
-    except Unfit:
-        return ()
+class _Definition:
+    """A statement that changes definitions. What it names is nothing where it is not understood."""
 
+    def __init__(self, tokens: Sequence[str], schema: str) -> None:
+        self._tokens, self._schema = tokens, schema
+        self._words = [token.upper() for token in tokens]
 
-def _altered(query: Query, tokens: list[str], words: list[str]) -> tuple[Named, ...]:
-    """ALTER TABLE of partitions or files: the table itself, and whatever follows WITH TABLE or RENAME."""
-    found: list[Named] = []
-    for place, word in enumerate(words):
-        after = place + 1
-        if word == "RENAME" and words[after : after + 1] and words[after] in ("TO", "AS", "="):
-            after += 1
-        elif word not in ("TABLE", "RENAME"):
-            continue
-        named = _name(tokens, after, query.schema)
-        if not named:
+    @property
+    def takes_rows(self) -> bool:
+        """Whether a CREATE TABLE has a query: SELECT, TABLE or VALUES ROW (without ROW it is of partitions)."""
+        words = self._words
+        return "SELECT" in words or words.count("TABLE") > 1 or ("VALUES", "ROW") in zip(words, words[1:])
+
+    def truncated(self) -> tuple[Named, ...]:
+        return self._list(2 if self._words[1:2] == ["TABLE"] else 1, ())
+
+    def named(self, first: str, kind: str) -> tuple[Named, ...]:
+        """:param first: the first word; ``kind``: of what is defined."""
+        if kind not in self._words:
             return ()
-        found.extend(named)
-    return tuple(found)
+        place = self._words.index(kind) + 1
+        while first in ("CREATE", "DROP") and self._words[place : place + 1] in (["IF"], ["NOT"], ["EXISTS"]):
+            place += 1
+        if kind in _SCHEMAS:
+            schema = _part(self._tokens, place)
+            return (Named(schema, ""),) if schema else ()
+        if first == "DROP" and kind in _TABLES:
+            return self._list(place, (",",))
+        if first == "RENAME" and kind in _TABLES:
+            return self._list(place, (",", "TO"))
+        if first == "ALTER" and kind in _TABLES:
+            return self._altered(place)
+        if kind == "INDEX":
+            place = self._words.index("ON", place) + 1 if "ON" in self._words[place:] else len(self._words)
+        named, _behind = _name(self._tokens, place, self._schema)
+        return (named,) if named else ()
+
+    def _list(self, place: int, between: Sequence[str]) -> tuple[Named, ...]:
+        """Names with one of these words between them, and nothing behind them."""
+        found = []
+        while True:
+            named, place = _name(self._tokens, place, self._schema)
+            if named is None:
+                return ()
+            found.append(named)
+            word = self._words[place] if place < len(self._words) else ""
+            if word not in between:
+                return tuple(found) if word in ("", ";", "RESTRICT", "CASCADE") else ()
+            place += 1
+
+    def _altered(self, place: int) -> tuple[Named, ...]:
+        """The table itself, what it is called afterwards, and whose rows a partition gets."""
+        words = self._words
+        places = [place]
+        _named, behind = _name(self._tokens, place, self._schema)
+        for at in range(behind, len(words)):
+            following = words[at + 1 : at + 2]
+            if words[at] == "RENAME" and following not in (["COLUMN"], ["INDEX"], ["KEY"]):
+                places.append(at + (2 if following in (["TO"], ["AS"], ["="]) else 1))
+            elif words[at] == "WITH" and following == ["TABLE"]:
+                places.append(at + 2)
+        found = [named for named, _behind in (_name(self._tokens, each, self._schema) for each in places) if named]
+        return tuple(found) if len(found) == len(places) else ()

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.events import Kind, Query, decode_query
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.statement_reach import (
@@ -13,10 +15,14 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.stat
 )
 from ansible_collections.lossless.mysql_ha.tests.unit.binlog import filesmith, rowsmith
 from ansible_collections.lossless.mysql_ha.tests.unit.binlog.samples import NAMES, content, opened
+from hypothesis import given
+from hypothesis import strategies as st
 
 
-def reach(text: str, *, databases: tuple[str, ...] | None = ("bank",), client: int | None = 255) -> Reach:
-    return reach_of(Query(1, 0, "bank", text, None, databases, client))
+def reach(
+    text: str, *, schema: str = "bank", databases: tuple[str, ...] | None = ("bank",), client: int | None = 255
+) -> Reach:
+    return reach_of(Query(1, 0, schema, text, None, databases, client))
 
 
 def shown(found: Reach) -> list[str]:
@@ -51,6 +57,7 @@ def test_no_row(text: str) -> None:
         ("DELETE FROM account WHERE a=1", "bank.account"),
         ("DELETE QUICK FROM account", "bank.account"),
         ("LOAD DATA INFILE '/x' REPLACE INTO TABLE `account` FIELDS TERMINATED BY ','", "bank.account"),
+        ("INSERT INTO other.2026_t VALUES (1)", "other.2026_t"),
     ],
 )
 def test_a_write_reaches_the_schemas_of_all_it_used(text: str, named: str) -> None:
@@ -104,10 +111,152 @@ def test_a_definition_reaches_what_it_names(text: str, expected: list[str]) -> N
     assert (found.why, shown(found)) == (DDL, expected)
 
 
-def test_a_table_made_by_a_select_reaches_what_that_called() -> None:
-    text = "CREATE TABLE t SELECT f() FROM u"
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("TRUNCATE shop.2024_orders", ["shop.2024_orders"]),
+        ("ALTER TABLE shop.2024_orders ADD x INT", ["shop.2024_orders"]),
+        ("ALTER TABLE 2024_orders ADD x INT", ["bank.2024_orders"]),
+        ("ALTER TABLE t EXCHANGE PARTITION p WITH TABLE shop.2x", ["bank.t", "shop.2x"]),
+        ("ALTER TABLE t DROP PARTITION p, RENAME TO shop.2b", ["bank.t", "shop.2b"]),
+        ("RENAME TABLE 1a TO shop.2e10, shop . 3c TO `shop` .`4`", ["bank.1a", "shop.2e10", "shop.3c", "shop.4"]),
+        ("TRUNCATE shop.2024", ["shop.2024"]),
+        ("TRUNCATE 2024", ["everything"]),
+        ("DROP DATABASE 2024_shop", ["2024_shop."]),
+        ("DROP TABLE 0x1y, $t, shop.$u, t$", ["bank.0x1y", "bank.$t", "shop.$u", "bank.t$"]),
+        ("DROP TABLE t€, e\u0301a, \u0663b", ["bank.t€", "bank.e\u0301a", "bank.\u0663b"]),
+        ("TRUNCATE .t", ["everything"]),
+        ("TRUNCATE shop.", ["everything"]),
+        ('TRUNCATE shop."2x"', ["everything"]),
+        ('ALTER TABLE "shop".t ADD x INT', ["everything"]),
+        ('ALTER TABLE t DROP PARTITION p, RENAME shop."u"', ["everything"]),
+        ("ALTER TABLE shop.'t' ADD x INT", ["everything"]),
+        ("TRUNCATE t, u", ["everything"]),
+        ("DROP TABLE t WHATEVER", ["everything"]),
+        ("TRUNCATE `a``.``b` . `c``d`", ["a`.`b.c`d"]),
+        ("TRUNCATE /* a */ shop # b\n . -- c\n t", ["shop.t"]),
+    ],
+)
+def test_a_name_is_read_whole_or_not_at_all(text: str, expected: list[str]) -> None:
+    assert shown(reach(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ALTER TABLE online ADD x INT", ["bank.online"]),
+        ("ALTER TABLE temporary RENAME offline", ["bank.temporary", "bank.offline"]),
+        ("RENAME TABLE online TO u", ["bank.online", "bank.u"]),
+        ("CREATE TABLE offline LIKE u", ["bank.offline"]),
+        ("CREATE INDEX i ON temporary (a)", ["bank.temporary"]),
+        ("ALTER TABLE shop.rename ADD x INT", ["shop.rename"]),
+        ("ALTER TABLE t DROP PARTITION p, RENAME INDEX i TO j, RENAME COLUMN a TO b", ["bank.t"]),
+        ("CREATE TABLE IF NOT EXISTS `if` (a INT)", ["bank.if"]),
+    ],
+)
+def test_a_word_that_may_be_a_name_is_one_where_a_name_stands(text: str, expected: list[str]) -> None:
+    assert shown(reach(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("RENAME TABLE a TO b --\n, c TO d", ["bank.a", "bank.b", "bank.c", "bank.d"]),
+        ("DROP TABLE a --\x01 , x\n, b", ["bank.a", "bank.b"]),
+        ("DROP TABLE a --", ["bank.a"]),
+        ("DROP TABLE a /*!50000 , b */ /* , c */", ["bank.a", "bank.b"]),
+        ("DROP TABLE /*!2024_a*/, /*!080400 b /* , c */ , d */", ["bank.2024_a", "bank.b", "bank.d"]),
+        ("ALTER TABLE t ADD x INT AS (2 */* it's */ 3), RENAME TO u -- '", ["bank.t", "bank.u"]),
+        ("ALTER TABLE t ADD x INT AS (2 */* RENAME TO v */ 3)", ["bank.t"]),
+        ("DROP TABLE a /* " + "x" * 5000 + " */, b", ["bank.a", "bank.b"]),
+        ("CREATE /* VIEW " + "x" * 5000 + " */ TABLE t (a INT)", ["everything"]),
+        ("CREATE /*" + "x" * 4079 + "*/ TABLESPACE s", ["everything"]),
+        ("ALTER TABLE t COMMENT 'it''s', RENAME TO u", ["bank.t", "bank.u"]),
+    ],
+)
+def test_comments_hide_nothing_and_add_nothing(text: str, expected: list[str]) -> None:
+    assert shown(reach(text)) == expected
+
+
+def test_without_a_schema_of_the_session_a_name_alone_says_nothing() -> None:
+    for text in ("TRUNCATE t", "DROP TABLE other.u, t", "ALTER TABLE other.t RENAME u"):
+        assert shown(reach(text, schema="")) == ["everything"]
+    assert shown(reach("DROP TABLE other.u", schema="")) == ["other.u"]
+    assert shown(reach("INSERT INTO t VALUES (1)", schema="")) == ["bank."]
+
+
+class Written(NamedTuple):
+    """A table, and how a statement names it. ``plain``: nothing in the text is a word of statements."""
+
+    named: str
+    text: str
+    plain: bool
+
+
+_LETTERS = st.text("0129aeETx_$ä€", min_size=1, max_size=4)
+_WORDS = st.sampled_from(["event", "online", "temporary", "offline", "ignore", "view", "user", "role", "quick"])
+_RESERVED = ("table", "rename", "to", "on", "column", "select", "cascade")
+_GAP = st.sampled_from(["", "", " ", "\n", "/* , x */", " --\n", "# y.\n", "/*!50000 */", "/*! */"])
+
+
+@st.composite
+def written(draw: st.DrawFn) -> Written:
+    schema = draw(st.one_of(st.just(""), _LETTERS))
+    name = draw(st.one_of(_LETTERS, _WORDS, st.sampled_from(_RESERVED)))
+    quoted = [draw(st.booleans()), draw(st.booleans())]
+    parts, texts = [], []
+    for place, part in enumerate([schema, name] if schema else [name]):
+        if quoted[place] or (not place and (part.isdigit() or (not schema and name in _RESERVED))):
+            part += draw(st.sampled_from(["", "``", ".", "-"])) if quoted[place] else ""
+            texts.append(f"`{part}`")
+            part = part.replace("``", "`")
+        else:
+            texts.append(part)
+        parts.append(part)
+    gaps = (draw(_GAP), draw(_GAP)) if len(parts) == 2 else ("", "")
+    point = f"{gaps[0]}.{gaps[1]}" if len(parts) == 2 else ""
+    named = ".".join(parts if schema else ["bank", *parts])
+    return Written(named, point.join(texts), texts[-1] not in _RESERVED)
+
+
+@given(
+    st.sampled_from(
+        [
+            ("TRUNCATE {0}", 1), ("TRUNCATE TABLE {0}", 1), ("ALTER TABLE {0} ADD x INT", 1),
+            ("ALTER TABLE {0} ADD x INT, RENAME TO {1}", 2), ("ALTER TABLE {0} RENAME {1}", 2),
+            ("ALTER TABLE {0} RENAME = {1}, DROP PARTITION p", 2), ("ALTER TABLE {0} DROP PARTITION p, RENAME {1}", 2),
+            ("ALTER TABLE {0} EXCHANGE PARTITION p WITH TABLE {1}", 2), ("ALTER TABLE {0} IMPORT TABLESPACE", 1),
+            ("RENAME TABLE {0} TO {1}", 2), ("RENAME TABLE {0} TO {1}, {2} TO {0}", 3),
+            ("DROP TABLE IF EXISTS {0}, {1}", 2), ("DROP TEMPORARY TABLE {0}, {1}, {2}", 3),
+            ("CREATE TABLE IF NOT EXISTS {0} LIKE {1}", 1), ("CREATE TABLE {0} (a INT)", 1),
+            ("CREATE INDEX i ON {0} (a)", 1), ("DROP INDEX i ON {0}", 1),
+        ]
+    ),
+    st.lists(written(), min_size=3, max_size=3),
+)  # fmt: skip
+def test_every_table_is_reached_however_it_is_written(form: tuple[str, int], tables: list[Written]) -> None:
+    """A name that looks like a word of the statement may make it reach more."""
+    text, number = form
+    found = reach(text.format(*(each.text for each in tables)))
+    assert found.everything or {each.named for each in tables[:number]} <= set(shown(found))
+    if all(each.plain for each in tables):
+        assert not found.everything and set(shown(found)) == {each.named for each in tables[:number]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CREATE TABLE t SELECT f() FROM u", "CREATE TABLE t AS TABLE v", "CREATE TABLE t (a INT) VALUES ROW(f())",
+    ],
+)  # fmt: skip
+def test_a_table_made_by_a_select_reaches_what_that_called(text: str) -> None:
     assert shown(reach(text, databases=("bank", "other"))) == ["bank.t", "bank.", "other."]
     assert shown(reach(text, databases=None)) == ["everything"]
+
+
+def test_the_values_of_a_partition_are_no_rows() -> None:
+    text = "CREATE TABLE t (a INT) PARTITION BY LIST (a) (PARTITION p VALUES IN (1))"
+    assert shown(reach(text, databases=("bank", "other"))) == ["bank.t"]
 
 
 def test_names_that_may_be_other_ones_are_not_believed() -> None:

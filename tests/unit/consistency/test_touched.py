@@ -16,7 +16,13 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.events im
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.files import BinlogFile
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.rows import Change
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.statement_objects import Named
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import key_set, statement_reach, touched
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import (
+    canonical,
+    key_set,
+    statement_reach,
+    touched,
+)
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.lookup import term
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.touched import Touched, last_writer, scan
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.gtid import EMPTY, GtidSet
@@ -24,6 +30,7 @@ from ansible_collections.lossless.mysql_ha.tests.unit.binlog import filesmith
 from ansible_collections.lossless.mysql_ha.tests.unit.binlog import rowsmith as smith
 from ansible_collections.lossless.mysql_ha.tests.unit.binlog.filesmith import OTHER, UUID, Event, Log
 from ansible_collections.lossless.mysql_ha.tests.unit.binlog.samples import FIXTURES, SERIES, content, opened, whole
+from ansible_collections.lossless.mysql_ha.tests.unit.consistency.columns import column
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -614,6 +621,24 @@ def test_the_last_writer_by_a_key_that_changed_and_with_little_memory(monkeypatc
         log.transaction(table_map(), update(number, number + 1))
     found = last_writer([file_of(log)], "bank", "t", [(number,) for number in range(21)])
     assert found == {(0,): f"{UUID}:1", **{(number,): f"{UUID}:{min(number + 1, 20)}" for number in range(1, 21)}}
+
+
+def test_a_member_of_a_list_is_found_by_its_number_as_a_server_tells_it(look: Look) -> None:
+    """Whatever its name is: this one is in cp1251, which is not decoded here."""
+    name = "да".encode("cp1251")
+    members = smith.packed(2) + smith.packed(2) + name + smith.packed(2) + b"no"
+    more = smith.names("e", "v") + smith.optional(8, b"\0") + smith.optional(10, smith.packed(51))
+    fields = [smith.ENUM, smith.integer(3, 4)]
+    mapped = (int(Kind.TABLE_MAP), smith.table_map(fields, more + smith.optional(6, members)))
+    log = Log()
+    for number in (1, 2, 1):
+        log.transaction(mapped, (int(Kind.WRITE_ROWS), smith.rows(2, smith.image(fields, [number, 5]))))
+    with look(log) as found:
+        assert keys(found) == [(1,), (2,)] and found.tables[T].columns == ("e",)
+    enum = column("e", "enum", charset="cp1251")
+    asked = [canonical.key_of([enum], {"k0": number}) for number in (1, 2)]
+    assert last_writer([file_of(log)], "bank", "t", asked) == {(1,): f"{UUID}:3", (2,): f"{UUID}:2"}
+    assert term(enum, asked[0][0], "=") == ("`e` = %s", (1,))
 
 
 @pytest.mark.parametrize(
