@@ -56,6 +56,10 @@ MEMBERS_SPEC: dict[str, Any] = {
     },
 }
 
+HANDED_OVER = frozenset({"under_way"})
+"""Options in which a part of a long task hands over to the next (``plugin_utils/followed.py``): they hold keys of rows,
+and values where they may be shown. ``no_log`` is not for them: it would mask the same keys in the result."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -129,6 +133,17 @@ def member(params: Mapping[str, Any], name: str) -> Member:
     )
 
 
+class _Module(AnsibleModule):  # type: ignore[misc]  # ansible-core has no types
+    """Says on its host (syslog, or the journal) what it was called with, but for ``HANDED_OVER``."""
+
+    def log(self, msg: Any, log_args: Optional[Mapping[str, Any]] = None) -> None:
+        """As AnsibleModule; ``log_args`` are the arguments that ``msg`` names, when it is about the call."""
+        if log_args and not HANDED_OVER.isdisjoint(log_args):
+            log_args = {name: value for name, value in log_args.items() if name not in HANDED_OVER}
+            msg = " ".join(["Invoked with", *(f"{name}={value}" for name, value in log_args.items())])
+        super().log(msg, log_args=log_args)
+
+
 def run(
     spec: Mapping[str, Any],
     work: Callable[[Mapping[str, Any], bool, Callable[[str], None]], Outcome],
@@ -141,9 +156,7 @@ def run(
     :param work: called with the parameters, whether this is check mode, and a function that adds a warning.
     :param relations: further ones between the arguments, as ``AnsibleModule`` takes them.
     """
-    module = AnsibleModule(
-        argument_spec=dict(spec), supports_check_mode=True, required_if=required_if or [], **relations
-    )
+    module = _Module(argument_spec=dict(spec), supports_check_mode=True, required_if=required_if or [], **relations)
     try:
         outcome = work(module.params, module.check_mode, module.warn)
     except HaError as error:

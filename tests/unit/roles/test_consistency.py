@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import config
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import config, report_file
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.run import Limits
 from ansible_collections.lossless.mysql_ha.plugins.modules import mysql_consistency
 
@@ -155,30 +156,101 @@ def test_no_secret_is_outside_of_the_private_file() -> None:
     tasks = yaml.safe_load((ROLE / "tasks/service.yml").read_text())
     (written,) = (t for t in tasks if t.get("ansible.builtin.template", {}).get("src") == "consistency.json.j2")
     assert written["ansible.builtin.template"]["mode"] == "0600" and written["diff"] is False
+    (read,) = (t for t in tasks_of("check").values() if "ansible.builtin.slurp" in t)
+    assert read["no_log"] is True
+    assert CANARY not in str(variable("__consistency_installed", __consistency_read=there(whole=("ledger", ""))))
     # What a loop goes over is in its output.
-    for name in ("service", "preflight", "remove"):
+    for name in ("check", "service", "preflight", "remove", "metrics"):
         for task in yaml.safe_load((ROLE / f"tasks/{name}.yml").read_text()):
             assert not re.search(r"consistency_runs|consistency_files(?!\.keys)|password", str(task.get("loop", "")))
 
 
+def tasks_of(name: str) -> dict[str, Any]:
+    return {task["name"]: task for task in yaml.safe_load((ROLE / f"tasks/{name}.yml").read_text())}
+
+
+def evaluated(task: Any, key: str, **changes: Any) -> Any:
+    """A value of a task, with its own variables."""
+    _loader, found = templar(**changes)
+    own = {name: trust_as_template(value) for name, value in task.get("vars", {}).items()}
+    found.available_variables = {**found.available_variables, **own}
+    value = task["vars"][key] if key in own else task[key]
+    return found.template(trust_as_template(value))
+
+
+def there(**metrics: tuple[str, str]) -> dict[str, Any]:
+    """What check.yml registers: runs that are installed, with the cluster's name and the directory of the metrics."""
+    results = []
+    for name, (cluster, directory) in metrics.items():
+        said = {"cluster": cluster, "run": name, "password": CANARY, "metrics_directory": directory}
+        content = base64.b64encode(json.dumps(said).encode()).decode()
+        results.append({"source": f"{config.DIRECTORY}/{name}.json", "content": content})
+    return {"results": results}
+
+
+def variable(name: str, **changes: Any) -> Any:
+    _loader, found = templar(**changes)
+    return found.template(trust_as_template(f"{{{{ {name} }}}}"))
+
+
 def test_what_is_no_longer_in_the_list_is_stopped_and_its_configuration_removed() -> None:
-    tasks = {task["name"]: task for task in yaml.safe_load((ROLE / "tasks/remove.yml").read_text())}
+    tasks = tasks_of("remove")
     stop, files = tasks["Remove | timers of runs that are no longer in the list"], tasks["Remove | their files"]
-    there = [f"/etc/systemd/system/lossless-mysql-ha-consistency@{name}.timer" for name in ("whole", "old")]
-    _loader, found = templar(__consistency_found={"files": [{"path": path} for path in there]})
-    found.available_variables = {
-        **found.available_variables,
-        "__consistency_wanted": trust_as_template(stop["vars"]["__consistency_wanted"]),
-    }
-    gone = found.template(trust_as_template(stop["loop"]))
+    installed = there(whole=("ledger", ""), old=("ledger", ""), half=("ledger", ""), theirs=("crm", ""))
+    # half: a role that was interrupted here has removed its timer already.
+    units = [f"/etc/systemd/system/lossless-mysql-ha-consistency@{name}.timer" for name in ("whole", "old", "theirs")]
+    found = {"files": [{"path": path} for path in units]}
+    gone = evaluated(stop, "loop", __consistency_found=found, __consistency_read=installed)
     assert gone == ["lossless-mysql-ha-consistency@old.timer"]
-    _loader, found = templar(__consistency_stopped={"results": [{"__consistency_item": name} for name in gone]})
-    inner = {name: trust_as_template(value) for name, value in files["vars"].items()}
-    found.available_variables = {**found.available_variables, **inner}
-    assert found.template(trust_as_template(files["loop"])) == [
+    stopped = {"results": [{"__consistency_item": name} for name in gone]}
+    assert set(evaluated(files, "loop", __consistency_stopped=stopped, __consistency_read=installed)) == {
         "/etc/systemd/system/lossless-mysql-ha-consistency@old.timer",
         "/etc/lossless-mysql-ha/consistency/old.json",
-    ]
+        "/etc/lossless-mysql-ha/consistency/half.json",
+    }
+    nothing: dict[str, Any] = {"mysql_ha_consistency_runs": [], "__consistency_read": installed}
+    assert len(evaluated(stop, "loop", __consistency_found=found, **nothing)) == 2
+    # What is there is read before it is replaced, and metrics go before the file that knows them.
+    assert list(tasks_of("main")) == ["Check what is there", "What is wanted", "What is no longer wanted"]
+    assert list(tasks).index("Remove | their metrics") < list(tasks).index("Remove | their files")
+    names = list(tasks_of("service"))
+    assert names.index("Service | metrics that go somewhere else now") < names.index("Service | configurations")
+
+
+def test_metrics_that_nobody_writes_any_more_are_removed() -> None:
+    installed = there(whole=("ledger", "/srv/a"), old=("ledger", "/srv/a/"), plain=("ledger", ""), x=("crm", "/srv/a"))
+    moved = tasks_of("service")["Service | metrics that go somewhere else now"]
+    gone = tasks_of("remove")["Remove | their metrics"]
+    whole = {"key": "whole", "value": "/srv/a/mysql_ha_consistency-ledger-whole.prom"}
+    old = {"key": "old", "value": "/srv/a/mysql_ha_consistency-ledger-old.prom"}
+    for directory, first in (("/srv/a", []), ("/srv/a/", []), ("/srv/b", [whole]), ("", [whole])):
+        given = {"__consistency_read": installed, "mysql_ha_consistency_metrics_directory": directory}
+        assert evaluated(moved, "__consistency_stale", **given) == first, directory
+        assert evaluated(gone, "__consistency_stale", **given) == [old], directory
+    for task in tasks_of("metrics").values():
+        assert task["loop"] == "{{ __consistency_stale }}"
+
+
+@pytest.mark.parametrize(
+    "cluster", ["ledger", "Ledger-2_a.b", "a/b", "~", ".hidden", "../x", "a b", "50%", "Bücher", "a~+&"]
+)
+def test_the_file_of_the_metrics_is_the_one_that_the_program_writes(cluster: str) -> None:
+    installed = there(old=(cluster, "/srv/prom"))
+    found = variable("__consistency_left", __consistency_read=installed, mysql_ha_cluster=cluster)
+    assert found == {"old": report_file._metrics_path(report_file.Place("/x", cluster, "old", "/srv/prom"))}
+
+
+def test_runs_of_another_cluster_are_known_by_what_their_files_say() -> None:
+    installed = there(whole=("crm", ""), recent=("ledger", ""), other=("shop", ""))
+    assert variable("__consistency_others", __consistency_read=installed) == {"whole": "crm", "other": "shop"}
+    # A run may say its cluster itself, as any key of its file.
+    runs = [*RUNS, {"name": "other", "modes": ["whole"], "on_calendar": "daily", "cluster": "shop"}]
+    given: dict[str, Any] = {"__consistency_read": installed, "mysql_ha_consistency_runs": runs}
+    assert variable("__consistency_others", **given) == {"whole": "crm"}
+    assert variable("__consistency_others", **given, mysql_ha_cluster="crm") == {"recent": "ledger"}
+    # A file that says no cluster is nobody's.
+    said = {"source": "/x/whole.json", "content": base64.b64encode(b"{}").decode()}
+    assert variable("__consistency_others", __consistency_read={"results": [said]}) == {"whole": ""}
 
 
 def test_the_playbook_gives_the_module_what_it_takes_and_every_limit() -> None:
