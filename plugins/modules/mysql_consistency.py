@@ -73,12 +73,12 @@ options:
     default: ""
   look_back:
     description:
-      - For V(recent_time), seconds that a run looks back at most.
+      - For V(recent_time), seconds that a run looks back at most; 60 at least.
     type: float
     default: 86400.0
   first_window:
     description:
-      - For V(recent_time) and V(recent_binlog), seconds that a first run looks back.
+      - For V(recent_time) and V(recent_binlog), seconds that a first run looks back; 60 at least.
     type: float
     default: 3600.0
   binlog_index:

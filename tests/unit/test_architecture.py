@@ -93,7 +93,7 @@ PURE = (
         f"consistency/{name}.py"
         for name in (
             *("layout", "lookup", "canonical", "questions", "chunks", "settle", "findings", "preflight", "repair"),
-            *("report", "summary"),
+            *("report", "summary", "masked"),
         )
     ),
     *(f"consistency/{name}.py" for name in ("window", "time_column", "recent_questions")),

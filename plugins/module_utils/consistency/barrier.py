@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Iterator, Mapping, Optional
 
 from ..errors import HaError
+from ..server import dialect
 from ..server.session import Session, StatementFailed
 from .canonical import LARGEST_TEXT
 
@@ -19,7 +20,8 @@ _SETTINGS: Mapping[str, Any] = {
     "lock_wait_timeout": 5,
 }
 """No value may be read or compared otherwise on one of them: TIMESTAMP in UTC, zero and impossible dates as they are,
-committed rows only, and all of them. Nobody is kept waiting by us."""
+committed rows only, and all of them. Nobody is kept waiting by us. Where a server has the setting, keys that it made by
+itself are shown besides."""
 _LEAST_PACKET = 2 * LARGEST_TEXT
 _KILLED_BEFORE = 0.9
 """The server ends a statement a little before the connection is given up."""
@@ -34,8 +36,7 @@ def reading(session: Session, *, statement: float, settings: Optional[Mapping[st
     :param settings: besides those of every comparison, or instead of them.
     :raises HaError: ``packet_too_small``; the session is as it was.
     """
-    _refuse_small_packets(session, statement)
-    wanted = _wanted(statement, settings)
+    wanted = _wanted(statement, settings, keys_hidden=_look(session, statement))
     shown = ", ".join(f"@@SESSION.{name} AS {name}" for name in wanted)
     before = session.one(f"SELECT {shown}", within=statement)
     _set(session, wanted, statement)
@@ -51,13 +52,22 @@ def reading(session: Session, *, statement: float, settings: Optional[Mapping[st
 
 def prepare(session: Session, *, statement: float, settings: Optional[Mapping[str, Any]] = None) -> None:
     """As ``reading``, for a session that is closed afterwards: nothing is put back."""
-    _refuse_small_packets(session, statement)
-    _set(session, _wanted(statement, settings), statement)
+    _set(session, _wanted(statement, settings, keys_hidden=_look(session, statement)), statement)
 
 
-def _refuse_small_packets(session: Session, statement: float) -> None:
-    """A server shows a text that is larger than its packets as an empty one, and two of those are the same."""
-    packet = int(session.one("SELECT @@SESSION.max_allowed_packet AS packet", within=statement)["packet"])
+_LOOK = (
+    "SELECT @@SESSION.max_allowed_packet AS packet, (SELECT COUNT(*) FROM performance_schema.session_variables"
+    f" WHERE VARIABLE_NAME = '{dialect.SHOW_GENERATED_KEYS}') AS hidden"
+)
+
+
+def _look(session: Session, statement: float) -> bool:
+    """Refuse small packets: a server shows a text that is larger as an empty one, and two of those are the same.
+
+    :returns: whether this server may hide primary keys.
+    """
+    row = session.one(_LOOK, within=statement)
+    packet = int(row["packet"])
     if packet < _LEAST_PACKET:
         raise HaError(
             "packet_too_small",
@@ -65,10 +75,12 @@ def _refuse_small_packets(session: Session, statement: float) -> None:
             evidence={"member": session.name, "max_allowed_packet": packet, "least": _LEAST_PACKET},
             next_step=f"SET GLOBAL max_allowed_packet = {_LEAST_PACKET} there, or more.",
         )
+    return bool(row.get("hidden"))
 
 
-def _wanted(statement: float, settings: Optional[Mapping[str, Any]]) -> Mapping[str, Any]:
-    return {**_SETTINGS, "max_execution_time": int(statement * 1000 * _KILLED_BEFORE), **(settings or {})}
+def _wanted(statement: float, settings: Optional[Mapping[str, Any]], *, keys_hidden: bool) -> Mapping[str, Any]:
+    shown = {dialect.SHOW_GENERATED_KEYS: 1} if keys_hidden else {}
+    return {**_SETTINGS, **shown, "max_execution_time": int(statement * 1000 * _KILLED_BEFORE), **(settings or {})}
 
 
 def _set(session: Session, settings: Mapping[str, Any], within: float) -> None:

@@ -15,9 +15,12 @@ from typing import Any, Mapping, Optional
 
 from . import state_file
 
-FORMAT = 2
-OLDEST = 24 * 3600.0
-"""Seconds after which an unfinished run is begun anew."""
+FORMAT = 3
+OLDEST = 36 * 3600.0
+"""Seconds for which an unfinished run may lie: one by a timer goes on the next night."""
+
+_STARTED_WITHIN = 5.0
+"""Seconds: a server counts for how long it runs in whole seconds, and its clock may be set."""
 
 
 @dataclasses.dataclass
@@ -41,6 +44,9 @@ class State:
 
     :param place: within the table that was being compared.
     :param repair: the plans that belong to the results. ``line``: how far the run is, for a person.
+    :param started: when each server was started, in seconds since the epoch by its own clock.
+    :param executed: of the primary, the transactions that results of mode ``recent_binlog`` are about; empty: not known
+        yet. ``saved_at``: when this was kept.
     """
 
     question: str
@@ -49,6 +55,9 @@ class State:
     place: Optional[Place] = None
     repair: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     line: str = ""
+    started: dict[str, float] = dataclasses.field(default_factory=dict)
+    executed: str = ""
+    saved_at: float = 0.0
 
     def as_kept(self) -> dict[str, Any]:
         """As JSON knows it."""
@@ -63,9 +72,24 @@ def state_from(kept: Mapping[str, Any]) -> Optional[State]:
         return None
     try:
         state = State(**fields, place=Place(**place) if place else None)
-        return dataclasses.replace(state, started_at=float(state.started_at))
+        return dataclasses.replace(state, started_at=float(state.started_at), saved_at=float(state.saved_at))
     except (TypeError, ValueError):
         return None
+
+
+def of_these_servers(state: State, started: Mapping[str, float], primary: str) -> Optional[State]:
+    """What still counts of a state: nothing of a replica that was started since, for it may hold other data now, which
+    were restored or cloned; None: so was the primary. Pure.
+
+    :param started: when each server that answers was started, as ``State.started``.
+    """
+    anew = {name for name, at in started.items() if abs(state.started.get(name, at) - at) > _STARTED_WITHIN}
+    if primary in anew:
+        return None
+    place = state.place if state.place and not anew & {*state.place.replicas} else None
+    done = {name: each for name, each in state.done.items() if json.loads(name)[-1] not in anew}
+    repair = [plan for plan in state.repair if plan["replica"] not in anew]
+    return dataclasses.replace(state, place=place, done=done, repair=repair, started={**state.started, **started})
 
 
 def name_of(*parts: str) -> str:
@@ -93,8 +117,9 @@ class Checkpoint:
         """What an earlier run, or part of one, of the same question left; None: begin anew."""
         # There may be none, or one of another version: everything is compared again, which is never wrong.
         state = state_from(self._handed or state_file.read(self._path))
-        fresh = state is not None and 0 <= now - state.started_at <= OLDEST
-        return state if state is not None and fresh and state.question == asked else None
+        if state is None or state.question != asked:
+            return None
+        return state if self._handed or 0 <= now - state.saved_at <= OLDEST else None
 
     def save(self, state: State) -> None:
         state_file.write(self._path, state.as_kept())

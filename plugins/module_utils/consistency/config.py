@@ -17,7 +17,7 @@ from . import assertions, findings
 from .recent import Wish
 from .report_file import KEEP, RUN, Place
 from .run import Limits
-from .window import Policy
+from .window import LEAST, Policy
 
 DIRECTORY = "/etc/lossless-mysql-ha/consistency"
 """Of these files: one for each run, by its name."""
@@ -126,8 +126,8 @@ def parse(text: str, path: str) -> Config:
     if values["keep"] < 0:
         raise document.invalid(("keep",), "keep must not be negative")
     for key in ("look_back", "first_window"):
-        if values[key] <= 0:
-            raise document.invalid((key,), f"{key} must be positive")
+        if values[key] < LEAST:
+            raise document.invalid((key,), f"{key} must be {LEAST:g} seconds at least")
     for key in ("state_directory", "report_directory", "metrics_directory", "binlog_index"):
         if values[key] and not values[key].startswith("/"):
             raise document.invalid((key,), f"{key} must be an absolute path")

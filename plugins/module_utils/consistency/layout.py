@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Mapping, Optional, Sequence
 
+from ..server.dialect import charset_name
+
 WHOLE = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "year", "bit"})
 TIMES = frozenset({"date", "time", "datetime", "timestamp"})
 TEXTS = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext"})
@@ -38,8 +40,11 @@ class ColumnFacts:
     """A column as a server has it now.
 
     :param data_type: the first word of ``type``, which is the whole type.
+    :param charset: and ``collation``: by the names that every server knows; empty for other types.
     :param octets: the most bytes a text or bytes column holds; 0 for other types.
     :param generated: the expression of a generated column; ``stored``: whether its values are kept.
+    :param on_update: the server sets it when a row changes and nobody else does. What the column holds does not depend
+        on it: layouts that differ in it alone are the same.
     """
 
     name: str
@@ -51,6 +56,7 @@ class ColumnFacts:
     generated: str = ""
     stored: bool = True
     octets: int = 0
+    on_update: bool = dataclasses.field(default=False, compare=False, repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,12 +118,13 @@ def layout_of(columns: Sequence[Mapping[str, Any]], unique: Sequence[Mapping[str
                 name=str(column["name"]),
                 data_type=str(column["data_type"]).lower(),
                 type=str(column["type"]),
-                charset=str(column["charset"] or ""),
-                collation=str(column["collation"] or ""),
+                charset=charset_name(str(column["charset"] or "")),
+                collation=charset_name(str(column["collation"] or "")),
                 nullable=str(column["nullable"]).upper() == "YES",
                 generated=str(column["formula"] or ""),
                 stored="VIRTUAL" not in str(column.get("extra") or "").upper(),
                 octets=int(column.get("octets") or 0),
+                on_update="ON UPDATE" in str(column.get("extra") or "").upper(),
             )
             for column in columns
         ),

@@ -14,7 +14,7 @@ from ..server.session import Session, StatementFailed
 from . import findings, multiset, recheck, repair, time_column, whole, window
 from .checkpoint import Place, State, name_of
 from .chunks import ordered
-from .failures import CHANGED, said_of
+from .failures import CHANGED, DROPPED, said_of
 from .findings import TableResult
 from .layout import Layout, layout_difference
 from .lookup import Unfit
@@ -65,6 +65,7 @@ class OneTable:
         self._state = state
         self._rechecking = dataclasses.replace(how.rechecking, exact=mode == findings.SNAPSHOT)
         self.repair: list[dict[str, Any]] = []
+        self._windows: dict[str, window.Window] = {}
 
     def compare(self, sessions: Mapping[str, Session]) -> dict[str, TableResult]:
         """By replica. Never raises for what a server does: that is its verdict, or everybody's for the primary."""
@@ -101,7 +102,12 @@ class OneTable:
             found = self._in_mode(table, sessions)
         except (HaError, Unfit) as error:
             found = {name: self._failed(name, error) for name in sessions}
-        return {name: self._still_so(table, sessions[name], result) for name, result in found.items()}
+        found = {name: self._still_so(table, sessions[name], result) for name, result in found.items()}
+        while self._windows:
+            name, wanted = self._windows.popitem()
+            after = wanted.remember(finished=found[name].verdict == findings.PASS)
+            self._how.recent.remembered.keep_window(self._named, name, after)
+        return found
 
     def _failed(self, name: str, error: Exception) -> TableResult:
         return _said(self._named, name, self._mode, *said_of(error, exact=self._rechecking.exact))
@@ -138,6 +144,12 @@ class OneTable:
             if not what:
                 # Dropped meanwhile on both: there is nothing to compare, and nothing that differs.
                 return (None, theirs) if theirs else (_gone(named, here.name, mode), None)
+        if limits.exact:
+            # Inside of a snapshot the definitions are those of now, and a change may be on its way to the replica.
+            if not wait_executed(here, executed(there, within=within), patience=limits.catch_up, statement=within):
+                return _late(named, here.name, mode, limits.catch_up), None
+            if not layout_difference(layout(there, named, within=within), layout(here, named, within=within))[0]:
+                return _said(named, here.name, mode, *CHANGED), None
         told = {
             "only_on_primary": f"{here.name} has no such table",
             "only_on_returning": f"only {here.name} has this table",
@@ -190,15 +202,13 @@ class OneTable:
                 sleep=how.sleep,
             )
             found.update(self._told(table, comparing))
-            finished = found[name].verdict == findings.PASS
-            recent.remembered.keep_window(named, name, wanted.remember(finished=finished))
+            self._windows[name] = wanted
         return found
 
     def _recent_binlog(self, table: Table, sessions: Mapping[str, Session]) -> dict[str, TableResult]:
         how, named = self._how, self._named
-        touched = how.recent.touched
-        reasons = touched.reasons(*named)
-        its = touched.tables.get(named)
+        reasons = how.recent.reasons(named)
+        its = how.recent.touched.tables.get(named)
         if its is not None and its.columns != table.layout.key:
             reasons = (*reasons, "another_key")
         if reasons:
@@ -222,8 +232,6 @@ class OneTable:
                 sleep=how.sleep,
             )
             found = self._told(table, comparing)
-        if any(each.verdict != findings.PASS for each in found.values()):
-            how.recent.differs()
         return found
 
     # --- whole tables ------------------------------------------------------------------------------------------------
@@ -253,7 +261,7 @@ class OneTable:
 
     def _by_ranges(self, table: Table, sessions: Mapping[str, Session]) -> dict[str, TableResult]:
         how, state = self._how, self._state
-        resumable = self._mode == findings.WHOLE
+        resumable = self._mode in (findings.WHOLE, findings.RECENT_BINLOG)
         name = name_of(self._mode, *self._named)
         kind = hashlib.sha256(repr(table.layout).encode()).hexdigest()
         place = state.place if resumable else None
@@ -293,6 +301,8 @@ class OneTable:
         """What it finds, with who last wrote the rows that differ, where the log's files are at hand."""
         found = comparing.run()
         for name, result in found.items():
+            if self._how.clock() >= self._how.until:
+                break  # who wrote is the least that this run owes
             try:
                 writers = self._how.recent.last_writers(self._named, table.key, comparing.keys[name])
             except HaError as error:
@@ -340,5 +350,4 @@ def _late(named: Named, replica: str, mode: str, patience: float) -> TableResult
 
 
 def _gone(named: Named, replica: str, mode: str) -> TableResult:
-    why = "it was dropped meanwhile on both"
-    return dataclasses.replace(_said(named, replica, mode, findings.PASS, "dropped_meanwhile", why), covered=1.0)
+    return dataclasses.replace(_said(named, replica, mode, *DROPPED), covered=1.0)

@@ -12,6 +12,7 @@ from typing import Any, Iterator, Optional
 from ..gtid import GtidSet
 from ..server.state import ON, Answer, NoAnswer, ServerState
 from . import findings
+from .masked import masked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,14 +30,17 @@ class ServerFinding:
         return {name: value for name, value in dataclasses.asdict(self).items() if name != "stops"}
 
 
-def look(primary: ServerState, name: str, replica: Answer) -> tuple[ServerFinding, ...]:
-    """What keeps this replica from being called the same as the primary, whatever its tables hold."""
+def look(primary: ServerState, name: str, replica: Answer, *, live: bool = True) -> tuple[ServerFinding, ...]:
+    """What keeps this replica from being called the same as the primary, whatever its tables hold.
+
+    :param live: tables are compared while both servers go on.
+    """
     if isinstance(replica, NoAnswer):
         return (ServerFinding(name, findings.ERROR, "no_answer", replica.message, replica.next_step, stops=True),)
-    return tuple(_of_a_replica(primary, name, replica))
+    return tuple(_of_a_replica(primary, name, replica, live))
 
 
-def _of_a_replica(primary: ServerState, name: str, replica: ServerState) -> Iterator[ServerFinding]:
+def _of_a_replica(primary: ServerState, name: str, replica: ServerState, live: bool) -> Iterator[ServerFinding]:
     if replica.server_uuid == primary.server_uuid:
         # By another address, perhaps: every row would be the same.
         yield ServerFinding(
@@ -48,6 +52,15 @@ def _of_a_replica(primary: ServerState, name: str, replica: ServerState) -> Iter
             stops=True,
         )
         return
+    written = primary.settings.get("binlog_format", "ROW").upper()
+    if live and written != "ROW":
+        yield ServerFinding(
+            name,
+            findings.ERROR,
+            "not_row_format",
+            f"{primary.name} writes binlog_format={written}: a row that differs may look the same while it is changed",
+            "Set binlog_format=ROW; or compare by snapshot.",
+        )
     extra = errant(primary, replica)
     if extra:
         yield ServerFinding(
@@ -90,7 +103,8 @@ def _stopped(primary: ServerState, replica: ServerState) -> Optional[ServerFindi
         what = "its receiver does not run"
         step = "See why (SHOW REPLICA STATUS), and start it."
     elif applier is None or applier.state != ON:
-        what = f"its applier does not run{f': {applier.error}' if applier and applier.error else ''}"
+        said = f": {masked(applier.error)} ({applier.error_number})" if applier and applier.error else ""
+        what = f"its applier does not run{said}"
         step = "See why its applier stopped; nothing is skipped."
     else:
         return None

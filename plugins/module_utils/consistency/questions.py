@@ -114,39 +114,51 @@ class Table:
     # Without a key: every row is its digest. Grouped by place, for a column may be called like one of ours: identity.
     def multiset(self, prefix: str = "") -> Statement:
         """``number``, ``digest`` and ``total`` of all rows, or of those whose digest begins so."""
-        condition, values = self._beginning(prefix)
+        condition, values = self._beginning([prefix] if prefix else [])
         return _statement(f"SELECT {canonical.aggregate(self.columns, multiset=True)} {self._from}{condition}", values)
 
-    def buckets(self, prefix: str, letters: int) -> Statement:
-        """``number`` and ``total`` by the first letters of the rows' digests, ``bucket``."""
-        condition, values = self._beginning(prefix)
+    def buckets(self, prefixes: Sequence[str], letters: int) -> Statement:
+        """``number`` and ``total`` of the rows whose digests begin so, of all rows without a prefix, by the first
+        letters of their digests, ``bucket``: by so many more than the prefixes have.
+
+        :param prefixes: as long as each other, here and in ``digests``.
+        """
+        condition, values = self._beginning(prefixes)
         row = canonical.digest(self.columns)
+        length = letters + (len(prefixes[0]) if prefixes else 0)
         return _statement(
-            f"SELECT LEFT({row}, {len(prefix) + letters}) AS bucket, COUNT(*) AS number,"
+            f"SELECT LEFT({row}, {length}) AS bucket, COUNT(*) AS number,"
             f" CAST(SUM(CAST(CONV(RIGHT({row}, 16), 16, 10) AS DECIMAL(20))) AS CHAR) AS total"
             f" {self._from}{condition} GROUP BY 1",
             values,
         )
 
-    def digests(self, prefix: str, most: int) -> Statement:
-        """``identity`` and how often, ``content``, of the different rows whose digest begins so."""
-        condition, values = self._beginning(prefix)
+    def digests(self, prefixes: Sequence[str], most: int) -> Statement:
+        """``identity`` and how often, ``content``, of the different rows whose digests begin so, or are so: ``most`` of
+        them and one."""
+        condition, values = self._beginning(prefixes)
         row = canonical.digest(self.columns)
         return _statement(
             f"SELECT {row} AS identity, COUNT(*) AS content {self._from}{condition} GROUP BY 1 LIMIT {most + 1}",
             values,
         )
 
-    def shown_with(self, identity: str) -> Statement:
-        """The beginnings ``v0``, ``v1`` of the values of a row with this digest."""
-        shown = ", ".join(canonical.shown_columns(self.columns, "v"))
+    def shown_with(self, identities: Sequence[str], most: int) -> Statement:
+        """``identity`` and the beginnings ``v0``, ``v1`` of the values of the rows with these digests, ``most`` of
+        them, equal rows each time."""
         row = canonical.digest(self.columns)
-        return _statement(f"SELECT {shown} {self._from} WHERE {row} = %s LIMIT 1", (identity,))
+        shown = ", ".join([f"{row} AS identity", *canonical.shown_columns(self.columns, "v")])
+        wanted = ", ".join(["%s"] * len(identities))
+        return _statement(
+            f"SELECT {shown} {self._from} WHERE {row} IN ({wanted}) LIMIT {most}",
+            tuple(identities),
+        )
 
-    def _beginning(self, prefix: str) -> Statement:
-        if not prefix:
+    def _beginning(self, prefixes: Sequence[str]) -> Statement:
+        if not prefixes:
             return "", ()
-        return f" WHERE LEFT({canonical.digest(self.columns)}, {len(prefix)}) = %s", (prefix,)
+        wanted = ", ".join(["%s"] * len(prefixes))
+        return f" WHERE LEFT({canonical.digest(self.columns)}, {len(prefixes[0])}) IN ({wanted})", tuple(prefixes)
 
     # What an answer means
     def key_text(self, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 
 The text is cut into tokens as MySQL does it with the client character set utf8mb4 and neither ANSI_QUOTES nor
 NO_BACKSLASH_ESCAPES in sql_mode (whoever runs it sets that). What the two could read in different ways is refused, not
-guessed at: executable comments, dollar quotes, control characters; and optimizer hints, which could lift the time-out.
-Words that make a read lock or write are refused wherever they stand outside quotes, so a column of such a name needs
-backquotes.
+guessed at: executable comments, dollar quotes, control characters, words that begin with a digit and are no number (of
+``1.0for`` MySQL makes a number and FOR); and optimizer hints, which could lift the time-out. Words that make a read
+lock or write are refused wherever they stand outside quotes, so a column of such a name needs backquotes.
 
 Functions are an allow-list. A list of forbidden ones would be incomplete with the next version of MySQL, or with a
 loadable function; and what is missing here is noticed at once, by a refusal that names it.
@@ -81,6 +81,10 @@ _FUNCTIONS = frozenset(
 )
 
 _WORD = re.compile(r"[0-9A-Za-z_$\u0080-\U0010ffff]+")
+_NUMBER = re.compile(r"0x[0-9A-Fa-f]+|0b[01]+|[0-9]+([eE][0-9]+)?")
+"""What of a number is one word. The point and the sign of an exponent are signs of their own."""
+_UP_TO_SIGN = re.compile(r"[0-9]+[eE]")
+_SIGNED = re.compile(r"[+-][0-9]+(?![0-9A-Za-z_$\u0080-\U0010ffff])")
 _SIGNS = frozenset("()+-*/%<>=!~^&|,.;")
 # Control characters, and halves of characters, which no connection can send.
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -130,11 +134,21 @@ def tokens(sql: str) -> Iterator[Token]:
             yield Token(SIGN, here)
             at += 1
         else:
-            word = _WORD.match(sql, at)
-            if word is None:
-                raise Unreadable(f"there is an unexpected {here!r}")
-            yield Token(WORD, word[0].lower())
-            at = word.end()
+            word, at = _word(sql, at)
+            yield Token(WORD, word)
+
+
+def _word(sql: str, at: int) -> tuple[str, int]:
+    """A name, a keyword, or what of a number is one word: its text in lower case, and where it ends."""
+    found = _WORD.match(sql, at)
+    if found is None:
+        raise Unreadable(f"there is an unexpected {sql[at]!r}")
+    word, end = found[0], found.end()
+    # Of 1.5e-- without digits MySQL makes one minus, and no comment of what follows.
+    number = _NUMBER.fullmatch(word) or (_UP_TO_SIGN.fullmatch(word) and _SIGNED.match(sql, end))
+    if "0" <= word[0] <= "9" and not number:
+        raise Unreadable(f"{word} begins with a digit and is no number (a name like that needs backquotes)")
+    return word.lower(), end
 
 
 def _after(sql: str, ending: str, start: int, otherwise: str) -> int:
@@ -207,8 +221,8 @@ def _words(cut: list[Token]) -> Iterator[str]:
         before, after = _at(cut, place - 1), _at(cut, place + 1)
         if token.text in _FORBIDDEN:
             yield f"{token.text.upper()}: {_FORBIDDEN[token.text]} (a name like that needs backquotes)"
-        elif token.text == "share" and before.text in ("for", "in"):
-            yield "FOR SHARE: it may not lock rows"
+        elif token.text == "share" and before != (SIGN, "."):
+            yield "SHARE: it may not lock rows (a name like that needs backquotes)"
         elif token.text == "replace" and after != (SIGN, "("):
             yield "REPLACE: only reading is allowed (a name like that needs backquotes)"
 

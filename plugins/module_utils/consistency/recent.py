@@ -9,16 +9,18 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from typing import Callable, Optional, Sequence
+import time
+from typing import Callable, Collection, Optional, Sequence
 
 from ..binlog.files import BinlogFile, read_index
 from ..binlog.key_rows import KeyValue
 from ..binlog.statement_objects import Named
 from ..errors import HaError
 from ..gtid import EMPTY, GtidSet
-from ..server.session import Session
+from ..server.session import Session, StatementFailed
 from . import touched
 from .activity import activity
+from .checkpoint import State
 from .layout import ColumnFacts
 from .memory import Remembered
 from .questions import Key
@@ -51,8 +53,18 @@ class Wish:
     directory: str = ""
 
 
+GTIDS_RESET = "gtids_reset"
+"""Why every table is looked at as a whole: the primary lacks transactions that were compared."""
+_WRITERS_WITHIN = 15.0
+"""Seconds of a run for which files are searched for who wrote last; that takes as long for each table that differs."""
+
+
 class Recent:
-    """For one run. ``close`` it: it removes the files that keys were written to. ``primary`` gives the connection."""
+    """For one run. ``close`` it: it removes the files that keys were written to. ``primary`` gives the connection.
+
+    :param servers: UUIDs of all that are compared, the primary's with them.
+    :param state: of the run; keeps up to where its results are about the log, for its later parts.
+    """
 
     def __init__(
         self,
@@ -60,8 +72,11 @@ class Recent:
         remembered: Remembered,
         primary: Callable[[], Session],
         *,
+        servers: Collection[str],
+        state: State,
         statement: float,
         now: float,
+        clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None],
     ) -> None:
         self.wish = wish
@@ -72,8 +87,14 @@ class Recent:
         self._sleep = sleep
         self._activity: Optional[Activity] = None
         self._touched: Optional[Touched] = None
-        self._to_remember = EMPTY
-        self._all_same = True
+        self._unreadable: Optional[HaError] = None
+        self._servers = servers
+        self._state = state
+        self._clock = clock
+        self._reset = False
+        self._executed_now: Optional[GtidSet] = None
+        self.scan_seconds = 0.0
+        self._writers_seconds = 0.0
 
     @property
     def activity(self) -> Activity:
@@ -85,7 +106,7 @@ class Recent:
     @property
     def touched(self) -> Touched:
         """
-        :raises HaError: ``binlog_index_needed``; what reading the files raises.
+        :raises HaError: ``binlog_index_needed``, ``log_behind``; what reading the files raises.
         """
         if self._touched is None:
             if not self.wish.binlog_index:
@@ -95,16 +116,76 @@ class Recent:
                     next_step="Give binlog_index, and run where the files are: on the primary's host, or on an"
                     " archive's.",
                 )
-            known = self.remembered.read
-            # Read before the index, so that the files hold all of it. What they hold beyond it is for the next run.
-            executed = self._to_remember = self._executed()
-            self._touched = touched.scan(
-                self._newest(),
-                executed - known if known else None,
-                directory=self.wish.directory or tempfile.gettempdir(),
-                always_whole=self._cascades(),
-            )
+            if self._unreadable is not None:
+                raise self._unreadable  # it takes as long for the next table
+            began = self._clock()
+            try:
+                self._touched = self._scan()
+            except StatementFailed:
+                raise
+            except HaError as error:
+                self._unreadable = error
+                raise
+            self.scan_seconds = self._clock() - began
         return self._touched
+
+    def begin(self) -> None:
+        """Before the tables are listed: a table that comes in later is of a later run, with all that touched it.
+
+        :raises HaError: the primary does not answer.
+        """
+        if not self._state.executed:
+            row = self._primary().one("SELECT @@GLOBAL.gtid_executed AS gtids", within=self._statement)
+            self._executed_now = GtidSet.parse(str(row["gtids"]))
+
+    def _scan(self) -> Touched:
+        if self._executed_now is None and not self._state.executed:
+            self.begin()
+        # A later part of a run is about the same transactions as the first one, whose results it keeps.
+        executed = GtidSet.parse(self._state.executed) if self._state.executed else self._executed_now or EMPTY
+        known = self.remembered.read(self._servers)
+        self._reset = known is not None and not known <= executed
+        paths = self._newest()
+        start = before(paths[0])
+        if known is not None:
+            start = start & known if self.remembered.unknown(self._servers) else known
+        # Copies of the files may be a little behind, and what they lack is for the next run.
+        lately = executed - before(paths[-1])
+        found = touched.scan(
+            paths,
+            executed - start,
+            directory=self.wish.directory or tempfile.gettempdir(),
+            always_whole=self._cascades(),
+            lately=lately,
+        )
+        try:
+            self._refuse_old(paths, found.missing & lately)
+        except HaError:
+            found.close()
+            raise
+        self._state.executed = str(executed - (found.missing & lately))
+        return found
+
+    def _refuse_old(self, paths: Sequence[str], missing: GtidSet) -> None:
+        """Files that nobody brings up to date tell of nothing, and nothing is always the same.
+
+        :raises HaError: ``log_behind``.
+        """
+        if not missing:
+            return
+        age = self._now - _written(paths[-1])
+        if age > self.wish.binlog_within:
+            raise HaError(
+                "log_behind",
+                f"{paths[-1]} was last written {age:.0f} s ago, and lacks {missing}",
+                evidence={"path": paths[-1], "seconds": round(age), "missing": str(missing)},
+                next_step="See why the log's files are not copied any more; or compare whole tables.",
+            )
+
+    def reasons(self, named: Named) -> tuple[str, ...]:
+        """Why all rows of a table have to be looked at. Errors as ``touched``."""
+        reasons = self.touched.reasons(*named)
+        return (*reasons, GTIDS_RESET) if self._reset else reasons
 
     def last_writers(self, named: Named, columns: Sequence[ColumnFacts], keys: Sequence[Key]) -> list[str]:
         """The transaction that last wrote each of these rows, in the files that this run looks at; empty where they do
@@ -112,26 +193,36 @@ class Recent:
 
         :raises HaError: what reading the files raises.
         """
-        if not keys or not self.wish.binlog_index:
+        if not keys or not self.wish.binlog_index or self._writers_seconds > _WRITERS_WITHIN:
             return [""] * len(keys)
         logged = [_as_logged(columns, key) for key in keys]
-        found = touched.last_writer(self._newest(), named.schema, named.table, logged)
+        began = self._clock()
+        try:
+            found = touched.last_writer(self._newest(), named.schema, named.table, logged)
+        finally:
+            self._writers_seconds += self._clock() - began
         return [found.get(key, "") for key in logged]
 
     def _newest(self) -> list[str]:
         """The files to look at, oldest first."""
-        known = self.remembered.read
         paths = read_index(self.wish.binlog_index)
-        return since(paths, known) if known else younger(paths, self._now - self.wish.binlog_within)
+        known = self.remembered.read(self._servers)
+        young = younger(paths, self._now - self.wish.binlog_within)
+        if known is None:
+            return young
+        found = since(paths, known)
+        # A server that was never compared is looked at as far back as in a first run.
+        return max(found, young, key=len) if self.remembered.unknown(self._servers) else found
 
-    def differs(self) -> None:
-        """A touched row is not known to be the same: the next run has to look at these transactions again."""
-        self._all_same = False
+    def finished(self, same: Collection[str]) -> None:
+        """Every table was looked at on every server.
 
-    def finished(self) -> None:
-        """Every table was looked at on every replica: the next run begins where this one ended, if all was the same."""
-        if self._touched is not None and self._all_same:
-            self.remembered.keep_read(self._to_remember)
+        :param same: the servers on which all was the same, the primary with them; empty: on none.
+        """
+        if self._reset and same:
+            self.remembered.forget_read()
+        if self._state.executed and same:
+            self.remembered.keep_read(same, GtidSet.parse(self._state.executed))
 
     def close(self) -> None:
         """:raises HaError: ``state_unwritable``."""
@@ -139,10 +230,6 @@ class Recent:
         if self._touched is not None:
             self._touched.close()
             self._touched = None
-
-    def _executed(self) -> GtidSet:
-        row = self._primary().one("SELECT @@GLOBAL.gtid_executed AS gtids", within=self._statement)
-        return GtidSet.parse(str(row["gtids"]))
 
     def _cascades(self) -> list[Named]:
         """The children of foreign keys whose rows the storage engine changes by itself: no log tells of these."""
@@ -173,13 +260,18 @@ def younger(paths: Sequence[str], moment: float) -> list[str]:
 
     :raises HaError: ``binlog_unreadable``.
     """
+    return [path for path in paths if _written(path) >= moment] or list(paths[-1:])
+
+
+def _written(path: str) -> float:
+    """When it was last written to. Errors as ``younger``."""
     try:
-        return [path for path in paths if os.path.getmtime(path) >= moment] or list(paths[-1:])
+        return os.path.getmtime(path)
     except OSError as error:
         raise HaError(
             "binlog_unreadable",
-            f"cannot look at {error.filename}: {error.strerror or error}",
-            evidence={"path": error.filename, "errno": error.errno},
+            f"cannot look at {path}: {error.strerror or error}",
+            evidence={"path": path, "errno": error.errno},
             next_step="Run where the binary log's files are, as a user who may read them.",
         ) from error
 

@@ -11,6 +11,10 @@ to be overwritten could look the same, and be judged before it was.)
 
 **Why "different once" means nothing**, and when it does: see ``settle``.
 
+A replica may also be *ahead*: it can hold a transaction that waits on the primary for its acknowledgements, or one of a
+new primary. So before anything is called different, the primary executes what the replica had, and the rows are read
+once more.
+
 A row that changes faster than that is looked at under a short shared lock, which the primary's writers wait for: nobody
 can change it meanwhile, so once the replica has executed everything of before the lock it has to be equal. What is not
 there cannot be locked (a lock of the gap would stop inserts of other rows): of such a key only "the same" counts.
@@ -21,8 +25,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
+from ..gtid import EMPTY, GtidSet
 from ..server.executed import executed, wait_executed
 from ..server.session import Session, StatementFailed
 from .findings import EXTRA, MISSING, VALUE, Difference
@@ -36,6 +41,8 @@ PAUSES = (0.0, 0.01, 0.02, 0.03, 0.05, 0.05, 0.08, 0.08, 0.13, 0.13, 0.21, 0.21,
 CONFIRMED_BY = 12
 """Rounds, a second from the first to the last: of 17 million rows that go back and forth between two states all the
 time, about one would look different at rest."""
+_AHEAD_AGAIN = 0.1
+"""Seconds for which a replica that was found ahead is given the time not to be."""
 _LOCK_ROUNDS = (0.0, 0.05, 0.2, 0.5)
 _UNDECIDED = frozenset({1205, 3572, 1213, 3024})
 """Errors of a row whose lock is held by somebody else (the time-out, NOWAIT, a deadlock), and of a look that took
@@ -50,6 +57,7 @@ class Limits:
     which a restless row may be locked at most, 0 for never. ``listed``: differences that are told in full.
 
     ``exact``: both servers are seen at the same GTID (``snapshot``), so that what differs once, differs.
+    ``errant``: by replica, what it alone had when the run began: the primary will never execute that.
     """
 
     statement: float = 30.0
@@ -57,6 +65,7 @@ class Limits:
     lock: float = 2.0
     listed: int = 100
     exact: bool = False
+    errant: Mapping[str, GtidSet] = dataclasses.field(default_factory=dict)
 
 
 class Lagging(Exception):
@@ -90,6 +99,8 @@ class Recheck:
         self.difference_count = 0
         self.rows = 0
         self.restless = 0
+        self.ahead = 0
+        """Rows that differ, on a replica that has transactions which the primary has not."""
 
     @property
     def pending(self) -> int:
@@ -116,6 +127,8 @@ class Recheck:
         settling: Settling[Key] = Settling(CONFIRMED_BY)
         self._rounds(keys, settling)
         different = dict(settling.different)
+        if different and not self._limits.exact:
+            different = self._once_more(different)
         if settling.restless:
             restless = self._under_lock(list(settling.restless))
             different.update({key: each for key, each in restless.items() if each is not None})
@@ -148,6 +161,26 @@ class Recheck:
         gtids = executed(self._primary, within=statement)
         if not wait_executed(self._replica, gtids, patience=patience, statement=statement):
             raise Lagging(f"{self._replica.name} did not catch up within {patience:g} s")
+
+    def _once_more(self, different: dict[Key, Open]) -> dict[Key, Open]:
+        """Those that still differ when the primary has executed what the replica had."""
+        patience = _AHEAD_AGAIN if self.ahead else self._limits.catch_up
+        if is_ahead(self._primary, self._replica, self._limits, patience):
+            self.ahead += len(different)
+            return {}
+        keys = list(different)
+        there = self._read(self._primary, keys)
+        self._catch_up(self._limits.catch_up, self._limits.statement)
+        here = self._read(self._replica, keys)
+        left = {}
+        for key, seen in different.items():
+            if there.get(key) == here.get(key):
+                continue
+            if there.get(key) == seen.there:
+                left[key] = seen
+            else:
+                self.restless += 1
+        return left
 
     # --- rows that will not rest -------------------------------------------------------------------------------------
     def _under_lock(self, keys: Sequence[Key]) -> dict[Key, Optional[Open]]:
@@ -244,6 +277,17 @@ class Recheck:
             self._table.values(there, told) if self._reveal and there else None,
             self._table.values(here, told) if self._reveal and here else None,
         )
+
+
+def is_ahead(primary: Session, replica: Session, limits: Limits, patience: float) -> bool:
+    """Whether the primary has not executed, within ``patience`` seconds, what the replica has: that may be newer than
+    what the primary shows.
+
+    :raises StatementFailed: a server did not answer.
+    """
+    theirs = GtidSet.parse(executed(replica, within=limits.statement))
+    wanted = theirs - limits.errant.get(replica.name, EMPTY)
+    return not wait_executed(primary, str(wanted), patience=patience, statement=limits.statement)
 
 
 def _plain(table: Table, key: Key) -> dict[str, Optional[str]]:

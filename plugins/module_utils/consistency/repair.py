@@ -17,6 +17,9 @@ from .canonical import SHOWN
 from .findings import COUNT, DIFFERENT, EXTRA, MISSING, VALUE, Difference, TableResult
 from .layout import BYTES, NAMED, TEXTS, TIMES, ColumnFacts, Layout
 
+CLONE, ROWS = "clone", "rows"
+"""Ways to mend a table: rebuild the whole replica, or the statements for its rows."""
+
 FEW = 20
 """Rows up to which statements are shown."""
 
@@ -51,9 +54,9 @@ def plan(result: TableResult, layout: Layout) -> Optional[dict[str, Any]]:
     found = {"table": result.name, "replica": result.replica, "rows": result.difference_count}
     if few and all(statements):
         why = "few rows; find out first what changed them (and that no trigger would run), or clone the replica"
-        return {**found, "way": "rows", "sql": [*FIRST, *statements], "why": why}
+        return {**found, "way": ROWS, "sql": [*FIRST, *statements], "why": why}
     why = "rows can not be named, or their values are not shown (reveal)" if few else f"{result.difference_count} rows"
-    return {**found, "way": "clone", "sql": [], "why": f"{why}: rebuild {result.replica} (playbook replace_server)"}
+    return {**found, "way": CLONE, "sql": [], "why": f"{why}: rebuild {result.replica} (playbook replace_server)"}
 
 
 def _statement(result: TableResult, layout: Layout, difference: Difference) -> str:
@@ -64,11 +67,13 @@ def _statement(result: TableResult, layout: Layout, difference: Difference) -> s
     where = _assigned(layout, difference.key)
     if difference.kind == EXTRA:
         return f"DELETE FROM {table} WHERE {' AND '.join(where)} LIMIT 1" if where else ""
-    values = _assigned(layout, _written(layout, difference))
+    written = _written(layout, difference)
+    values = _assigned(layout, written)
     if not where or not values:
         return ""
     if difference.kind == MISSING:
         return f"INSERT INTO {table} SET {', '.join(values)}"
+    values += _kept(layout, written)
     return f"UPDATE {table} SET {', '.join(values)} WHERE {' AND '.join(where)} LIMIT 1"
 
 
@@ -77,6 +82,12 @@ def _written(layout: Layout, difference: Difference) -> Mapping[str, Optional[st
     values = difference.primary or {}
     wanted = difference.columns or tuple(values)
     return {name: values[name] for name in wanted if name in values and not layout.column(name).generated}
+
+
+def _kept(layout: Layout, written: Mapping[str, Optional[str]]) -> list[str]:
+    """``column = column`` of those that are the same, and that the server would set to the time of the repair."""
+    kept = [column.name for column in layout.columns if column.on_update and column.name not in written]
+    return [f"{identifier(name)} = {identifier(name)}" for name in kept]
 
 
 def _assigned(layout: Layout, values: Mapping[str, Optional[str]]) -> list[str]:

@@ -74,36 +74,75 @@ class Place:
 def write(report: Mapping[str, Any], place: Place) -> Written:
     """Write a report, and remove those that are too old.
 
+    The metrics come first: they say what was found whatever becomes of the report, and it is written whatever becomes
+    of them.
+
     :param report: as ``run.run`` gives it.
-    :raises HaError: ``report_unwritable``. What was written before it stays; no file is half written.
+    :raises HaError: ``report_unwritable``. What was written before it stays, but for metrics that can not be replaced:
+        these are removed, for what they say no longer holds. No file is half written.
     """
+    try:
+        _tell(report, place)
+    finally:
+        _keep(report, place)
+    newest = os.path.join(place.directory, place.name)
+    return Written(f"{newest}.json", f"{newest}.html", _metrics_path(place))
+
+
+def _tell(report: Mapping[str, Any], place: Place) -> None:
+    """The metrics of a report that is not written yet. Errors as ``write``."""
+    if not place.metrics_directory:
+        return
+    passed, unread = _passed_now(report), None
+    if passed is None:
+        passed, unread = _passed_before(place)
+    _replace_metrics(metrics.render(report, place.run, passed), place)
+    if unread is not None:
+        raise unread
+
+
+def _keep(report: Mapping[str, Any], place: Place) -> None:
+    """The report itself, and when it passed. Errors as ``write``."""
     document = f"{json.dumps(report, indent=1, ensure_ascii=True)}\n"
     page = report_page.render(report)
     newest = os.path.join(place.directory, place.name)
     dated = f"{newest}-{_stamp(report.get('started_at'))}"
     with _writing(place.directory):
         durable_file.make_directory(place.directory, mode=DIRECTORY_MODE)
+    passed = _passed_now(report)
+    if passed is not None:
+        _replace(f"{newest}.passed", f"{json.dumps(passed)}\n", PRIVATE)
     for base in (dated, newest):
         _replace(f"{base}.json", document, PRIVATE)
         _replace(f"{base}.html", page, PRIVATE)
-    began = real(report.get("started_at"))
-    if report_words.passed(report) and began is not None:
-        _replace(f"{newest}.passed", f"{json.dumps(began)}\n", PRIVATE)
-    written = Written(f"{newest}.json", f"{newest}.html", _metrics_path(place))
-    if written.metrics:
-        _replace(written.metrics, metrics.render(report, place.run, last_passed(place)), PUBLIC)
     _prune(place)
-    return written
 
 
 def write_failure(error: HaError, now: float, place: Place) -> None:
     """Say in the metrics that a run could not compare anything, so that the verdict of an earlier one does not stay.
 
-    :raises HaError: ``report_unwritable``.
+    :raises HaError: ``report_unwritable``: the metrics can not be replaced, and are removed; or they are replaced, but
+        it can not be read when a run last passed, so they do not say it.
     """
-    if place.metrics_directory:
-        text = metrics.render_failure(place.cluster, place.run, error.code, now, last_passed(place))
-        _replace(_metrics_path(place), text, PUBLIC)
+    if not place.metrics_directory:
+        return
+    passed, unread = _passed_before(place)
+    _replace_metrics(metrics.render_failure(place.cluster, place.run, error.code, now, passed), place)
+    if unread is not None:
+        raise unread
+
+
+def _passed_now(report: Mapping[str, Any]) -> Optional[float]:
+    """When this run began, if it passed."""
+    return real(report.get("started_at")) if report_words.passed(report) else None
+
+
+def _passed_before(place: Place) -> tuple[Optional[float], Optional[HaError]]:
+    """``last_passed``, or None and what kept us from reading it: metrics without that are better than old ones."""
+    try:
+        return last_passed(place), None
+    except HaError as error:
+        return None, error
 
 
 def last_passed(place: Place) -> Optional[float]:
@@ -125,6 +164,17 @@ def _metrics_path(place: Place) -> str:
     if not place.metrics_directory:
         return ""
     return os.path.join(place.metrics_directory, f"mysql_ha_consistency-{place.name}.prom")
+
+
+def _replace_metrics(text: str, place: Place) -> None:
+    """All or nothing: what an earlier run found is no longer known, and absent metrics can be alerted on."""
+    path = _metrics_path(place)
+    try:
+        _replace(path, text, PUBLIC)
+    except HaError:
+        with _writing(path), contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        raise
 
 
 def _prune(place: Place) -> None:

@@ -13,18 +13,31 @@ from typing import Any, Callable, Collection, Iterable, Mapping, Optional, Seque
 
 from ..binlog.statement_objects import Named
 from ..errors import HaError
+from ..gtid import GtidSet
 from ..server.executed import wait_executed
 from ..server.session import Login, Session
 from ..server.state import Member, Observation, ServerState
 from ..topology.observe import Members
-from . import assertions, business, failures, findings, innodb_names, recheck, snapshot, state_file, summary
+from . import (
+    assertions,
+    business,
+    failures,
+    findings,
+    innodb_names,
+    privileges,
+    recheck,
+    snapshot,
+    state_file,
+    summary,
+    window,
+)
 from .assertion_verdict import Verdict
-from .checkpoint import Checkpoint, State, name_of, question
+from .checkpoint import Checkpoint, State, name_of, of_these_servers, question
 from .findings import MODES, TableResult
 from .memory import Remembered
 from .one_table import How, OneTable
 from .pace import Bounds, Pace
-from .preflight import ServerFinding, look
+from .preflight import ServerFinding, errant, look
 from .recent import Recent, Wish
 from .sides import Sides
 from .tables import Listed, chosen, idle, tables
@@ -33,6 +46,9 @@ from .whole import PAUSED
 _LOOK_WITHIN = 10.0
 _SAVE_EVERY = 5.0
 """Seconds between two checkpoints."""
+_SCANS = 5
+"""A part of a run takes so many times as long as reading the log's files, besides."""
+RECENT = frozenset({findings.RECENT_TIME, findings.RECENT_BINLOG})
 _NO_FINDING_DEPENDS_ON = ("within", "threads_running", "latency")
 
 
@@ -103,12 +119,21 @@ def run(
     """Compare, and report: see docs/consistency.md for the report's shape.
 
     :param say: takes a line about how far it is.
-    :raises HaError: nothing could be compared: ``unknown_mode``, ``admin_login_needed``, ``unknown_member``,
-        ``primary_unknown``, ``primary_silent``, ``nothing_to_compare``, ``already_running``, ``state_unwritable``.
+    :raises HaError: nothing could be compared: ``unknown_mode``, ``window_too_short``, ``admin_login_needed``,
+        ``unknown_member``, ``primary_unknown``, ``primary_silent``, ``nothing_to_compare``, ``already_running``,
+        ``state_unwritable``.
     """
     unknown = [mode for mode in request.modes if mode not in MODES]
     if unknown:
         raise HaError("unknown_mode", f"no such mode: {', '.join(unknown)}", next_step=f"Use {', '.join(MODES)}.")
+    policy = request.recent.policy
+    if RECENT & {*request.modes} and min(policy.first, policy.look_back) < window.LEAST:
+        raise HaError(
+            "window_too_short",
+            f"a window of {min(policy.first, policy.look_back):g} s holds nothing, and nothing is always the same",
+            evidence={"first_window": policy.first, "look_back": policy.look_back, "least": window.LEAST},
+            next_step=f"Give first_window and look_back, in seconds: {window.LEAST:g} at least.",
+        )
     if findings.SNAPSHOT in request.modes and request.admin is None:
         raise HaError(
             "admin_login_needed",
@@ -146,6 +171,8 @@ class _Run:
         self._sides = Sides(pool, statement=request.limits.statement, clock=clock)
         self._primary_name = ""
         self._listed: dict[Named, Listed] = {}
+        self._errant: dict[str, GtidSet] = {}
+        self._seen: set[str] = set()
         self._assertions = assertions.parse(request.assertions) if findings.BUSINESS in request.modes else ()
 
     def run(self) -> dict[str, Any]:
@@ -154,24 +181,38 @@ class _Run:
         primary = self._primary(observation)
         replicas = self._replicas(primary)
         for name in replicas:
-            self._servers += look(primary, name, observation.answers[name])
-        self._begin(primary, replicas, observation)
+            self._servers += look(primary, name, observation.answers[name], live=bool(self._live_modes))
+            state = observation.states.get(name)
+            if state is not None:
+                self._errant[name] = errant(primary, state)
+        uuids = {name: state.server_uuid for name, state in observation.states.items()}
+        self._begin(primary, replicas, observation.states)
         self._primary_name = primary.name
         stopped = {each.replica: each for each in self._servers if each.stops}
         names = [name for name in replicas if name not in stopped]
         self._recent = Recent(
             request.recent,
-            Remembered(request.state_directory, request.cluster, self._state.question),
+            Remembered(
+                request.state_directory,
+                request.cluster,
+                {"include": sorted(request.include), "exclude": sorted(request.exclude)},
+            ),
             lambda: self._sides.session(primary.name),
+            servers=[primary.server_uuid, *(uuids[name] for name in names if name in uuids)],
+            state=self._state,
             statement=self._limits.statement,
             now=request.now,
+            clock=self._clock,
             sleep=self._sleep,
         )
         if self._live_modes:
             with closing(self._recent):
+                if findings.RECENT_BINLOG in self._live_modes:
+                    self._recent.begin()
                 self._tables(names, stopped, self._live_modes, self._sides.session)
-                if not self._paused and not any(each.stops for each in self._servers):
-                    self._recent.finished()
+                if not self._paused:
+                    same = [uuids[name] for name in names if self._all_same(name, findings.RECENT_BINLOG)]
+                    self._recent.finished([primary.server_uuid, *same] if same else [])
         if self._assertions and not self._paused:
             self._business(names, stopped)
         if findings.SNAPSHOT in request.modes and request.admin is not None and not self._paused:
@@ -180,7 +221,7 @@ class _Run:
         if report["finished"]:
             self._checkpoint.forget()
         else:
-            self._checkpoint.save(self._state)
+            self._keep(self._state)
         return report
 
     # --- the servers -------------------------------------------------------------------------------------------------
@@ -225,13 +266,13 @@ class _Run:
             )
         return wanted
 
-    def _begin(self, primary: ServerState, replicas: Sequence[str], observation: Observation) -> None:
+    def _begin(self, primary: ServerState, replicas: Sequence[str], states: Mapping[str, ServerState]) -> None:
         request = self._request
-        uuids = {name: state.server_uuid for name, state in observation.states.items()}
+        started = {name: state.clock - state.uptime for name, state in states.items()}
         bounds = dataclasses.asdict(request.limits)
         asked = question(
             primary=primary.server_uuid,
-            replicas=sorted((name, uuids.get(name, "")) for name in replicas),
+            replicas=sorted((name, states[name].server_uuid if name in states else "") for name in replicas),
             modes=sorted(request.modes),
             include=sorted(request.include),
             exclude=sorted(request.exclude),
@@ -241,14 +282,20 @@ class _Run:
             limits={name: value for name, value in bounds.items() if name not in _NO_FINDING_DEPENDS_ON},
         )
         kept = self._checkpoint.load(asked, request.now)
+        kept = kept and of_these_servers(kept, started, primary.name)
         self._resumed = kept is not None
-        self._state = kept or State(asked, request.now)
+        self._state = kept or State(asked, request.now, started=started)
         if request.limits.within:
             # Of a run that was cut off long ago only the results count.
             spent = max(request.now - self._state.started_at, 0.0) if request.state else 0.0
             self._until = self._began + request.limits.within - spent
         if self._resumed:
             self._say(f"goes on with a run that was cut off: {len(self._state.done)} results are there")
+
+    def _all_same(self, replica: str, mode: str) -> bool:
+        """Whatever made a result: one that is no pass says that rows were not compared, or differ."""
+        found = [each.verdict for each in self._results if (each.replica, each.mode) == (replica, mode)]
+        return bool(found) and all(verdict == findings.PASS for verdict in found)
 
     # --- tables ------------------------------------------------------------------------------------------------------
     def _tables(
@@ -277,15 +324,17 @@ class _Run:
             sleep=self._sleep,
         )
         wanted = sorted(self._listed)
-        for number, named in enumerate(wanted, 1):
-            if self._paused:
-                return
-            self._state.line = f"{number} of {len(wanted)}: {named.schema}.{named.table}"
-            self._say(self._state.line)
-            self._all_as_the_server(stopped.values(), [named], modes)
-            for mode in modes:
-                self._table(named, mode, going, session, pace)
-                let_go()
+        while wanted:
+            for number, named in enumerate(wanted, 1):
+                if self._paused:
+                    return
+                self._state.line = f"{number} of {len(wanted)}: {named.schema}.{named.table}"
+                self._say(self._state.line)
+                self._all_as_the_server(stopped.values(), [named], modes)
+                for mode in modes:
+                    self._table(named, mode, going, session, pace)
+                    let_go()
+            wanted = [] if findings.SNAPSHOT in modes else self._came_in(modes)
 
     def _list(self, names: Sequence[str], session: Callable[[str], Session]) -> dict[str, ServerFinding]:
         """Which tables there are, anywhere. :returns: the replicas that do not say."""
@@ -295,6 +344,7 @@ class _Run:
         for name in (self._primary_name, *names):
             try:
                 listed = tables(session(name), within=within)
+                self._may_read(name, session(name))
             except HaError as error:
                 if name == self._primary_name:
                     raise
@@ -314,6 +364,41 @@ class _Run:
             )
         self._listed = {named: everywhere[named] for named in wanted}
         return silent
+
+    def _may_read(self, name: str, session: Session) -> None:
+        """What the account may not see is as if it were not there, on both sides."""
+        if name in self._seen:
+            return
+        told = privileges.grants(session, within=self._limits.statement)
+        self._seen.add(name)
+        hidden = privileges.unseen(told, self._request.include, self._request.exclude)
+        if hidden:
+            self._servers.append(
+                ServerFinding(
+                    name,
+                    findings.ERROR,
+                    "account_sees_part",
+                    f"{self._request.login.user} may not read {hidden} there, so tables or columns can be hidden",
+                    "GRANT SELECT ON *.* to it (mysql_account, duty reconcile); or include only what it may read.",
+                )
+            )
+
+    def _came_in(self, modes: Sequence[str]) -> list[Named]:
+        """Tables of the primary that were not there when all were listed, if any of those is gone: it may have been
+        renamed, and holds the rows of which none was compared."""
+        if not any(each.code == failures.DROPPED.code and each.mode in modes for each in self._results):
+            return []
+        try:
+            now = tables(self._sides.session(self._primary_name), within=self._limits.statement)
+        except HaError as error:
+            self._servers.append(
+                ServerFinding(self._primary_name, findings.ERROR, error.code, error.message, error.next_step)
+            )
+            return []
+        wanted = chosen(now, self._request.include, self._request.exclude)
+        fresh = [named for named in wanted if named not in self._listed]
+        self._listed.update({named: now[named] for named in fresh})
+        return fresh
 
     def _all_as_the_server(self, found: Iterable[ServerFinding], wanted: Iterable[Named], modes: Sequence[str]) -> None:
         """What keeps a whole replica from being compared, of each of its tables that was not."""
@@ -359,11 +444,17 @@ class _Run:
     def _save(self) -> None:
         """Now and then: with thousands of tables the file is large."""
         if self._clock() - self._saved >= _SAVE_EVERY or not self._saved:
-            self._saved = self._clock()
-            self._checkpoint.save(self._state)
+            self._keep(self._state)
+
+    def _keep(self, state: State) -> None:
+        self._saved = self._clock()
+        state.saved_at = self._request.now + self._saved - self._began
+        self._checkpoint.save(state)
 
     def _part_is_over(self) -> bool:
-        return 0 < self._request.part <= self._clock() - self._began
+        # Each part reads the log's files once more: a fifth of its time, at most.
+        part = self._request.part + _SCANS * self._recent.scan_seconds
+        return bool(self._request.part) and part <= self._clock() - self._began
 
     def _compared(
         self, named: Named, mode: str, names: Sequence[str], session: Callable[[str], Session], pace: Pace
@@ -403,7 +494,9 @@ class _Run:
     def _how(self, pace: Pace) -> How:
         limits = self._limits
         return How(
-            rechecking=recheck.Limits(limits.statement, limits.catch_up, limits.lock, limits.listed),
+            rechecking=recheck.Limits(
+                limits.statement, limits.catch_up, limits.lock, limits.listed, errant=self._errant
+            ),
             differences=limits.differences,
             rows_without_key=limits.rows_without_key,
             recent=self._recent,
@@ -411,7 +504,7 @@ class _Run:
             reveal=self._request.reveal,
             before_range=pace.wait,
             pause=self._part_is_over,
-            save=self._checkpoint.save,
+            save=self._keep,
             say=self._say,
             clock=self._clock,
             sleep=self._sleep,
@@ -503,6 +596,10 @@ class _Run:
         def barrier(name: str, gtids: str, patience: float) -> bool:
             return wait_executed(sessions[name], gtids, patience=patience, statement=self._limits.statement)
 
+        def ahead(name: str, patience: float) -> bool:
+            limits = recheck.Limits(self._limits.statement, errant=self._errant)
+            return recheck.is_ahead(there, sessions[name], limits, patience)
+
         left = self._until - self._clock()
         within = min(left, business.Limits.within * max(len(self._assertions), 1)) if left > 0 else 0.001
         said = business.run(
@@ -510,6 +607,7 @@ class _Run:
             there,
             sessions,
             barrier,
+            ahead=ahead,
             clock=self._clock,
             sleep=self._sleep,
             limits=business.Limits(within, self._limits.catch_up),

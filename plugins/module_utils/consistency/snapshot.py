@@ -28,6 +28,7 @@ from ..server.executed import executed, wait_executed
 from ..server.session import Session, StatementFailed
 from ..server.state import ON
 from . import signals
+from .masked import masked
 
 LOCK_PATIENCE = 2
 """Seconds that the lock may wait for statements that run (``lock_wait_timeout``), each time."""
@@ -47,6 +48,8 @@ _SNAPSHOT = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 _POLL_EVERY = 0.05
 _RESTART_PATIENCE = 120.0
 _RESTART_EVERY = 1.0
+_SAID = frozenset({"error", "applier_error", "receiver_error"})
+"""Evidence that is a server's message."""
 
 
 class Held:
@@ -201,13 +204,15 @@ def _as_it_was(
             repoint.start_applier(replica_admin(), within=statement)
             return
         except HaError as error:
+            said = masked(error.message, int(error.evidence.get("errno", 0)))
+            evidence = {name: masked(str(value)) if name in _SAID else value for name, value in error.evidence.items()}
             if error.code == "applier_broken":
-                raise
+                raise HaError(error.code, said, evidence=evidence, next_step=error.next_step) from error
             if clock() >= ends:
                 raise HaError(
                     "applier_left_stopped",
-                    f"the applier that was stopped for the snapshot could not be started again: {error.message}",
-                    evidence={"error": error.code, **error.evidence},
+                    f"the applier that was stopped for the snapshot could not be started again: {said}",
+                    evidence={"error": error.code, **evidence},
                     next_step="START REPLICA SQL_THREAD there, at once: the replica applies nothing until then.",
                 ) from error
         sleep(_RESTART_EVERY)
@@ -286,6 +291,7 @@ def _advance(
             return
         if clock() >= ends or (threads.applier_error and threads.applier != ON):
             lacks = f"{wanted - threads.executed} of the snapshot within {catch_up:g} s"
-            why = f" ({threads.applier_message})" if threads.applier_error else ""
+            told = masked(threads.applier_message)
+            why = f" (error {threads.applier_error}: {told})" if threads.applier_error else ""
             raise _late(replica.name, lacks + why, applier=threads.applier, receiver=threads.receiver)
         sleep(_POLL_EVERY)

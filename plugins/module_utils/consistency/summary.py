@@ -7,7 +7,7 @@ import dataclasses
 from collections import Counter
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
-from . import assertions, findings
+from . import assertions, findings, repair
 from .assertion_verdict import Verdict
 from .findings import TableResult, worst
 from .preflight import ServerFinding
@@ -70,12 +70,18 @@ def of(outcome: Outcome) -> dict[str, Any]:
 
 
 def _plans(kept: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One for each table and replica; of what several modes found, the first."""
+    """One for each table and replica; of what several modes found, a clone before statements, then the most rows."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for each in kept:
         plan = {name: value for name, value in each.items() if name != "mode"}
-        found.setdefault((each["table"], each["replica"]), plan)
+        known = found.setdefault((each["table"], each["replica"]), plan)
+        if _weight(plan) > _weight(known):
+            found[each["table"], each["replica"]] = plan
     return list(found.values())
+
+
+def _weight(plan: Mapping[str, Any]) -> tuple[bool, int]:
+    return plan["way"] == repair.CLONE, plan["rows"]
 
 
 def _sides_of(evidence: Mapping[str, Any]) -> dict[str, Any]:

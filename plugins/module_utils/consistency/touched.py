@@ -200,6 +200,7 @@ def scan(
     most_bytes: int = MOST_BYTES,
     tables: Optional[Callable[[str, str], bool]] = None,
     always_whole: Collection[Named] = (),
+    lately: GtidSet = EMPTY,
 ) -> Touched:
     """Read binary log files, oldest first, and say what they touched.
 
@@ -211,12 +212,13 @@ def scan(
     :param tables: whether a table (schema, name) is of interest; the keys of others are not looked for. What statements
         name is in ``handed_over`` all the same, for they may name it otherwise.
     :param always_whole: tables to be handed over in any case.
+    :param lately: transactions that may be behind the end of the last file, which is no problem.
     :raises HaError: ``binlog_unreadable``, ``binlog_encrypted``, ``binlog_not_a_binlog``,
         ``binlog_version_unsupported``.
     """
     with ExitStack() as undo:
         store = undo.enter_context(KeyStore(directory, most_bytes))
-        found = _Scan(store, wanted, most_keys, tables or _any_table)
+        found = _Scan(store, wanted, most_keys, tables or _any_table, lately)
         for named in always_whole:
             found.hand_over(named, ALWAYS, "")
         _read(files, found)
@@ -574,9 +576,15 @@ class _Scan(_Reader):
     """Everything that is touched."""
 
     def __init__(
-        self, store: KeyStore, wanted: Optional[GtidSet], most_keys: int, tables: Callable[[str, str], bool]
+        self,
+        store: KeyStore,
+        wanted: Optional[GtidSet],
+        most_keys: int,
+        tables: Callable[[str, str], bool],
+        lately: GtidSet,
     ) -> None:
         super().__init__(wanted)
+        self._lately = lately
         self._store = store
         self._most_keys = most_keys
         self._wants = tables
@@ -631,8 +639,8 @@ class _Scan(_Reader):
                 self.hand_over(named, NO_ROOM, found.failed)
         seen = self.seen
         missing = EMPTY if self.wanted is None else self.wanted - seen
-        if missing:
-            self.problem(MISSING, str(missing))
+        if missing - self._lately:
+            self.problem(MISSING, str(missing - self._lately))
         return Touched(
             {named: entry for named, (entry, _found) in self._found.items()},
             tuple(self._handed_over.values()),

@@ -19,7 +19,7 @@ from ..server.session import Row, Session, StatementFailed
 from ..topology.observe import in_parallel
 from . import findings, recheck
 from .chunks import Counter, Size, counted
-from .failures import said_of
+from .failures import AHEAD, said_of
 from .findings import TableResult
 from .lookup import Bound, Range, Statement, Unfit
 from .questions import Key, Rows, Table
@@ -61,7 +61,9 @@ class Compared:
     def doubtful(self) -> bool:
         """Something of what was read so far is not known to be the same."""
         again = self.recheck
-        return bool(self.done or self.lagging or again.pending or again.difference_count or again.restless)
+        return bool(
+            self.done or self.lagging or again.pending or again.difference_count or again.restless or again.ahead
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -315,6 +317,8 @@ class WholeTable:
             )
         elif replica.problem is not None:
             said = replica.problem
+        elif again.ahead:
+            said = self._said(name, *AHEAD)
         elif again.restless:
             said = self._said(
                 name,

@@ -57,6 +57,10 @@ class Activity:
     transactions: tuple[Transaction, ...] = ()
 
 
+LEAST = 60.0
+"""Seconds that a run looks back at least: the newest rows are in flight, and left to the next one."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Policy:
     """Seconds. ``settle``: younger rows are left to the next run, for most of them are in flight. ``skew``: how far

@@ -5,7 +5,7 @@ The collection begins at 8.0.26, the first version with source/replica names for
 and statements, so little is left that differs. What is left is probed, not looked up in a table of versions; the
 recorded answers of ``tests/unit/server`` stand for the versions that the lab can not run.
 
-Sources: MySQL reference manuals 8.0, 8.4, 9.x (replication statements, server variables, CLONE).
+Sources: MySQL reference manuals 8.0, 8.4, 9.x (replication statements, server variables, CLONE, utf8mb3).
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ OLDEST = (8, 0, 26)
 SUPER_READ_ONLY = "(@@GLOBAL.super_read_only AND @@GLOBAL.read_only)"
 """Whether ``super_read_only`` is in force. While ``SET GLOBAL super_read_only = ON`` waits for commits the variable
 says ON already, and read_only alone still tells the truth (seen on 9.7.4)."""
+
+SHOW_GENERATED_KEYS = "show_gipk_in_create_table_and_information_schema"
+"""The session's variable (from 8.0.30) without which a server hides the primary keys that it has made by itself."""
 
 
 def version_tuple(version: str) -> tuple[int, ...]:
@@ -37,6 +40,15 @@ def unsupported(version: str, comment: str) -> Optional[str]:
     if numbers < OLDEST:
         return f"this is MySQL {version}; the collection serves 8.0.26 and later"
     return None
+
+
+def charset_name(name: str) -> str:
+    """A character set's or a collation's name in information_schema, as the newer versions have it.
+
+    Up to 8.0.28 the character set is ``utf8`` there, up to 8.0.29 a collation is ``utf8_bin``; later these are
+    ``utf8mb3`` and ``utf8mb3_bin``. In statements every version knows the newer names, the older ones as aliases.
+    """
+    return f"utf8mb3{name[4:]}" if name == "utf8" or name.startswith("utf8_") else name
 
 
 @dataclasses.dataclass(frozen=True)

@@ -199,6 +199,24 @@ def test_a_row_of_a_table_without_a_key_is_counted(pair: Reconciled) -> None:
 
 
 @pytest.mark.usefixtures("put_back")
+def test_many_rows_of_a_table_without_a_key_are_counted_and_shown(pair: Reconciled) -> None:
+    """All of them in one question, by many beginnings of digests and then by many digests."""
+    pair.behind_its_back(
+        "INSERT INTO run.journal WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 300)"
+        " SELECT '2024-01-02', CONCAT('row ', n) FROM s",
+        "DELETE FROM run.journal WHERE what = 'a' LIMIT 1",
+    )
+    (table,) = [each for each in pair.compare(reveal=True)["tables"] if each["table"] == "journal"]
+    assert (table["verdict"], table["code"], table["difference_count"]) == ("different", "rows_differ", 301)
+    for each in table["differences"]:
+        there, here = each["primary"], each["replica"]
+        assert (there["day"], there["what"]) == (here["day"], here["what"])
+        told = (here["day"], there["rows"], here["rows"])
+        assert told == (("2024-01-01", "2", "1") if here["what"] == "a" else ("2024-01-02", "0", "1"))
+    assert len({each["replica"]["what"] for each in table["differences"]}) == len(table["differences"]) > 50
+
+
+@pytest.mark.usefixtures("put_back")
 def test_values_are_shown_only_when_they_may_be(pair: Reconciled) -> None:
     pair.behind_its_back("UPDATE run.types SET t = 'value-canary' WHERE id = 1")
     hidden, printed = run_module(MODULE, pair.given(), fails=True)

@@ -18,6 +18,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.look
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.questions import Key, Named, Table
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.recheck import Recheck
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.gtid import GtidSet
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import StatementFailed
 from ansible_collections.lossless.mysql_ha.tests.unit.consistency.columns import column
 
@@ -25,6 +26,7 @@ STATEMENT = 0.02
 """Seconds that a statement takes."""
 NUMBERED = Layout((column("id", "bigint"), column("c", "varchar", octets=40)), (("id",),))
 PAIRED = Layout((column("a", "int"), column("b", "int"), column("c", "varchar", octets=40)), (("a", "b"),))
+UUID, HANGS = "00000001-0000-0000-0000-000000000000", "00000001-0000-0000-0000-000000000000:hangs:1"
 TICK = 0.01
 POLL = 0.1
 """How often a replica looks whether it has executed what somebody waits for."""
@@ -77,6 +79,9 @@ class World:
         self.unseen = unseen
         self.writer = writer
         self.waiting: list[Mapping[Key, Optional[str]]] = []
+        self.hanging: Mapping[Key, Optional[str]] = {}
+        """A transaction that replicas have already (``Replica.ahead``); the primary shows it at ``hangs_until``."""
+        self.hangs_until = float("inf")
         self.longest_answer = 0
         self.primary = Server(self, "p")
         self.replicas: dict[str, Replica] = {}
@@ -112,8 +117,20 @@ class World:
         for changes in waiting:
             self.commit(changes)
 
-    def executed(self) -> int:
-        return sum(each.at + self.unseen <= self.now for each in self.log)
+    def acknowledge(self) -> None:
+        """The transaction that hangs commits, when it is time."""
+        if self.hanging and self.now >= self.hangs_until:
+            apply(self.rows, self.hanging)
+            self.hanging = {}
+
+    def executed(self) -> str:
+        self.acknowledge()
+        return gtids(sum(each.at + self.unseen <= self.now for each in self.log), hung=not self.hanging)
+
+
+def gtids(number: int, *, hung: bool) -> str:
+    """So many commits, and the one that hangs."""
+    return ",".join([*([f"{UUID}:1-{number}"] if number else []), *([HANGS] if hung else [])])
 
 
 def apply(rows: Contents, changes: Mapping[Key, Optional[str]]) -> None:
@@ -141,12 +158,25 @@ class Server:
     def rows(self) -> Contents:
         return self.world.rows
 
+    @property
+    def executed(self) -> str:
+        return self.world.executed()
+
+    def _waited(self, wanted: str, patience: float) -> list[Any]:
+        ends = self.world.now + patience
+        while GtidSet.parse(wanted) - GtidSet.parse(self.executed):
+            if self.world.now >= ends:
+                return [{"late": 1}]
+            self.world.sleep(min(POLL, ends - self.world.now))
+        return [{"late": 0}]
+
     def query(self, sql: str, values: Sequence[Any] = (), *, within: float, secret: bool = False) -> list[Any]:
         if not self.usable:
             raise StatementFailed("connection_lost", f"{self.name}: gone", evidence={"member": self.name})
         self.statements += 1
         self.world.now += STATEMENT
         self.world.writer(self.world)
+        self.world.acknowledge()
         if self.fails_at is not None and self.statements >= self.fails_at:
             self.fails_at = None
             if self.closes:
@@ -192,7 +222,9 @@ class Server:
         if sql == "details_at":
             return [self._row(key) for key in values[0] if key in self.rows]
         if "gtid_executed" in sql:
-            return [{"gtids": str(self.world.executed())}]
+            return [{"gtids": self.executed}]
+        if "WAIT_FOR_EXECUTED_GTID_SET" in sql:
+            return self._waited(str(values[0]), values[1])
         if "wait_timeout" in sql:
             return [{"seconds": 28800}]
         if sql.startswith("START TRANSACTION"):
@@ -229,13 +261,22 @@ class Replica(Server):
         self.stands_still = False
         self.overwrites = True
         """Or what it executes changes nothing."""
+        self.ahead = False
         world.replicas[name] = self
 
     @property
     def rows(self) -> Contents:
         return self._rows
 
+    @property
+    def executed(self) -> str:
+        self.apply()
+        return gtids(self.done, hung=self.ahead or not self.world.hanging)
+
     def apply(self) -> None:
+        if self.world.hanging and not self.ahead:
+            self.ahead = True
+            apply(self._rows, self.world.hanging)
         while self.done < len(self.world.log) and not self.stands_still:
             commit = self.world.log[self.done]
             if commit.at + self.lag > self.world.now:
@@ -249,15 +290,6 @@ class Replica(Server):
 
     def answer(self, sql: str, values: Sequence[Any]) -> list[Any]:
         self.apply()
-        if "WAIT_FOR_EXECUTED_GTID_SET" in sql:
-            wanted, patience = int(values[0]), values[1]
-            ends = self.world.now + patience
-            while self.done < wanted:
-                if self.world.now >= ends:
-                    return [{"late": 1}]
-                self.world.sleep(min(POLL, ends - self.world.now))
-                self.apply()
-            return [{"late": 0}]
         return super().answer(sql, values)
 
 

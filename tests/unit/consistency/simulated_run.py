@@ -6,6 +6,7 @@ What is asked of a table's rows is not SQL but what it asks (``Asked``); everyth
 
 from __future__ import annotations
 
+import collections
 import copy
 import dataclasses
 import hashlib
@@ -81,14 +82,14 @@ class Asked(Table):
     def multiset(self, prefix: str = "") -> Statement:
         return self._ask("aggregate", Range(None, None))
 
-    def buckets(self, prefix: str, letters: int) -> Statement:
-        return self._ask("buckets", letters)
+    def buckets(self, prefixes: Sequence[str], letters: int) -> Statement:
+        return self._ask("buckets", tuple(prefixes), letters)
 
-    def digests(self, prefix: str, most: int) -> Statement:
-        return self._ask("digests", prefix, most)
+    def digests(self, prefixes: Sequence[str], most: int) -> Statement:
+        return self._ask("digests", tuple(prefixes), most)
 
-    def shown_with(self, identity: str) -> Statement:
-        return self._ask("shown_with", identity)
+    def shown_with(self, identities: Sequence[str], most: int) -> Statement:
+        return self._ask("shown_with", tuple(identities), most)
 
 
 @dataclasses.dataclass
@@ -120,7 +121,10 @@ class Node:
         self.until: Optional[int] = None
         self.stops_after = 0
         """Looks at its threads until STOP has stopped the applier."""
+        self.breaks = ""
+        """What the applier says, which stops at once whenever it is started; empty: it goes on."""
         self.errant = ""
+        self.grants = ["GRANT SELECT, PROCESS ON *.* TO `reader`@`%`"]
         self.filtered = False
         self.down = False
         self.packet = 64 << 20
@@ -178,6 +182,7 @@ class Node:
             super_read_only=replica,
             receiver=Receiver(ON, source_uuid=self.world.primary.uuid) if replica else None,
             applier=Applier(self.applier, filtered=self.filtered) if replica else None,
+            settings=self.world.settings,
         )
 
 
@@ -256,6 +261,8 @@ class Sim:
         if "INNODB_TABLES" in sql:
             names = [f"{named.schema}/{named.table}" for named in node.tables]
             return [{"name": name, "id": 7 if name in node.exchanged else 1} for name in names]
+        if sql.startswith("SHOW GRANTS"):
+            return [{"Grants for reader@%": line} for line in node.grants]
         if "Threads_running" in sql:
             return [{"running": node.world.running}]
         if "REPLICA SQL_THREAD" in sql or ("TABLES" in sql and "information_schema" not in sql):
@@ -279,7 +286,9 @@ class Sim:
                 node.applier = OFF
         if node.primary:
             return []
-        return [{"host": "p", "receiver": "ON", "applier": node.applier, "source_uuid": node.world.primary.uuid}]
+        row = {"host": "p", "receiver": "ON", "applier": node.applier, "source_uuid": node.world.primary.uuid}
+        broken = bool(node.breaks) and node.applier == OFF
+        return [{**row, "applier_error": 1062 if broken else 0, "applier_message": node.breaks if broken else ""}]
 
     def _act(self, sql: str, values: Sequence[Any]) -> list[Any]:
         node = self.node
@@ -290,7 +299,7 @@ class Sim:
             elif not node.stops_after:
                 node.applier, node.until = OFF, None
         elif sql.startswith("START REPLICA"):
-            if node.applier == OFF:
+            if node.applier == OFF and not node.breaks:
                 node.until = _number(values[0]) if values else None
                 node.applier = ON
                 node.apply()
@@ -352,18 +361,26 @@ class Sim:
         return self._bag(word, list(content.values()), rows, content, *arguments)
 
     def _bag(self, word: str, bag: list[str], rows: Rows, content: Mapping[int, str], *arguments: Any) -> list[Any]:
+        prefixes, number = frozenset(arguments[0]), arguments[1]
+        lengths = {len(prefix) for prefix in prefixes} or {0}
+        assert len(lengths) == 1
+        (length,) = lengths
+        within = [each for each in bag if not prefixes or each[:length] in prefixes]
         if word == "buckets":
-            firsts = sorted({each[: arguments[0]] for each in bag})
+            parts: dict[str, list[str]] = {}
+            for each in within:
+                parts.setdefault(each[: length + number], []).append(each)
             return [
-                {"bucket": first, "number": sum(each.startswith(first) for each in bag),
-                 "total": str(sum(int(each, 16) for each in bag if each.startswith(first)))}
-                for first in firsts
-            ]  # fmt: skip
+                {"bucket": first, "number": len(its), "total": str(sum(int(each, 16) for each in its))}
+                for first, its in parts.items()
+            ]
         if word == "digests":
-            found = sorted({each for each in bag if each.startswith(arguments[0])})
-            return [{"identity": each, "content": bag.count(each)} for each in found][: arguments[1] + 1]
+            return [
+                {"identity": each, "content": times} for each, times in sorted(collections.Counter(within).items())
+            ][: number + 1]
         assert word == "shown_with", word
-        return [{"v0": str(key), "v1": rows[key]} for key in rows if content[key] == arguments[0]][:1]
+        wanted = [key for key in rows if content[key] in prefixes][:number]
+        return [{"identity": content[key], "v0": str(key), "v1": rows[key]} for key in wanted]
 
 
 def _number(gtids: str) -> int:
@@ -392,6 +409,7 @@ class World:
         self.faults: dict[int, str] = {}
         self.killed = False
         self.running = 1
+        self.settings: dict[str, str] = {}
         self.slow_stop = 0
         self.writer: Callable[[World], None] = lambda world: None
         self.committed: list[tuple[Named, int, Optional[str]]] = []

@@ -566,3 +566,46 @@ def test_without_the_snapshot_the_stand_in_says_so(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(both.primary, "execute", lambda *_arguments, **_named: None)
     with pytest.raises(AssertionError, match="READ ONLY snapshot"):
         both.run(COUNT)
+
+
+# --- a replica that is ahead -----------------------------------------------------------------------------------------
+def test_a_replica_with_transactions_that_the_primary_has_not_is_not_called_different() -> None:
+    both = Cluster(2)
+    both.says(COUNT.sql_primary, [5])
+    both.replicas["r2"].says(COUNT.sql_primary, [6])
+    asked: list[tuple[str, float]] = []
+
+    def ahead(name: str, patience: float) -> bool:
+        asked.append((name, patience))
+        return True
+
+    report = both.run(COUNT, ahead=ahead)
+    assert verdicts(report) == {("count", "r1"): "pass", ("count", "r2"): "unstable"}
+    assert "transactions that the primary has not" in report.verdicts[1].reason
+    assert asked == [("r2", Limits().catch_up)], "who agrees is not asked"
+    assert verdicts(both.run(COUNT, ahead=lambda name, patience: False))["count", "r2"] == "different"
+
+
+def test_the_primary_is_read_again_only_when_it_has_what_the_replica_had() -> None:
+    both = Cluster()
+    both.says(COUNT.sql_primary, [5], [6])
+    both.replicas["r1"].says(COUNT.sql_primary, [6])
+    log: list[int] = []
+
+    def ahead(name: str, patience: float) -> bool:
+        log.append(both.primary.log.count(SNAPSHOT))
+        return False
+
+    assert verdicts(both.run(COUNT, ahead=ahead)) != {("count", "r1"): "different"}
+    assert log[0] == 1
+
+
+def test_a_server_that_does_not_say_what_it_has_is_an_error() -> None:
+    both = Cluster()
+    both.says(COUNT.sql_primary, [5])
+    both.replicas["r1"].says(COUNT.sql_primary, [6])
+
+    def ahead(name: str, patience: float) -> bool:
+        raise failure(1290, "no")
+
+    assert verdicts(both.run(COUNT, ahead=ahead)) == {("count", "r1"): "error"}

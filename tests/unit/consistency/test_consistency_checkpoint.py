@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import stat
 from pathlib import Path
@@ -17,6 +18,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.chec
     Place,
     State,
     name_of,
+    of_these_servers,
     question,
 )
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.findings import (
@@ -32,8 +34,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 STATE = State(
-    "asked", 1000.0, {"a": {"verdict": "pass"}}, Place("t", "l", ["r1"], [5, {"hex": "00ff"}], 7), [{"way": "x"}]
-)
+    "asked", 900.0, {"a": {"verdict": "pass"}}, Place("t", "l", ["r1"], [5, {"hex": "00ff"}], 7), [{"way": "x"}],
+    saved_at=1000.0,
+)  # fmt: skip
 
 
 def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -58,7 +61,7 @@ def test_what_does_not_count_is_begun_anew(asked: str, now: float, tmp_path: Pat
 
 
 def spoilt(**changes: Any) -> str:
-    good = {"format": FORMAT, "question": "asked", "started_at": 1000.0, "done": {}, "place": None, "repair": []}
+    good = {"format": FORMAT, "question": "asked", "started_at": 900.0, "saved_at": 1000.0, "done": {}, "place": None}
     return json.dumps({**good, **changes})
 
 
@@ -79,7 +82,7 @@ def test_a_file_that_is_none_of_ours_is_begun_anew(text: str, tmp_path: Path) ->
 
 def test_and_a_good_one_is_not(tmp_path: Path) -> None:
     (tmp_path / "ledger.run.json").write_text(spoilt())
-    assert Checkpoint(str(tmp_path), "ledger").load("asked", 1001.0) == State("asked", 1000.0)
+    assert Checkpoint(str(tmp_path), "ledger").load("asked", 1001.0) == State("asked", 900.0, saved_at=1000.0)
 
 
 def test_without_a_directory_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +128,25 @@ def test_where_nobody_may_write_that_is_said(tmp_path: Path) -> None:
     with pytest.raises(HaError) as raised, state_file.alone(str(tmp_path / "file"), "ledger"):
         raise AssertionError("nothing is there")
     assert raised.value.code == "state_unwritable"
+
+
+def test_a_run_that_goes_on_night_after_night_is_never_too_old() -> None:
+    old = State("asked", 0.0, saved_at=10 * OLDEST)
+    assert Checkpoint("", "ledger", old.as_kept()).load("asked", 99 * OLDEST) == old, "handed over from part to part"
+
+
+def test_of_a_replica_that_was_started_since_nothing_counts() -> None:
+    done = {name_of("whole", "s", "t", name): {} for name in ("r1", "r2")}
+    plans = [{"replica": "r1"}, {"replica": "r2"}]
+    state = State("asked", 0.0, done, Place("t", "l", ["r1", "r2"], [5], 7), plans, started={"p": 1.0, "r1": 2.0})
+    assert of_these_servers(state, {"p": 1.9, "r1": 1.1}, "p") == dataclasses.replace(
+        state, started={"p": 1.9, "r1": 1.1}
+    )
+    left = of_these_servers(state, {"p": 1.0, "r1": 900.0, "r2": 3.0}, "p")
+    assert left is not None and left.place is None
+    assert list(left.done) == [name_of("whole", "s", "t", "r2")] and left.repair == [{"replica": "r2"}]
+    assert left.started == {"p": 1.0, "r1": 900.0, "r2": 3.0}
+    assert of_these_servers(state, {"p": 900.0}, "p") is None
 
 
 def test_a_question_is_all_of_it() -> None:

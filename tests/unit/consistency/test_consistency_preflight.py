@@ -73,6 +73,20 @@ def test_findings(answer: Any, expected: list[tuple[str, str, bool, str]]) -> No
         assert "stops" not in each.as_result()
 
 
+def test_what_an_applier_says_has_no_values() -> None:
+    """Neither the key that is there twice nor a statement; the table and the number stay."""
+    event = (
+        "Could not execute Write_rows event on table bank.customer; Duplicate entry 'alice-canary' for key"
+        " 'customer.PRIMARY', Error_code: 1062; handler error HA_ERR_FOUND_DUPP_KEY; the event's source log b.1,"
+        " end_log_pos 9"
+    )
+    query = "Error 'no' on query. Default database: 'bank'. Query: 'INSERT INTO customer VALUES (4711, canary"
+    for said, shown in ((event, "bank.customer; Duplicate entry '...', Error_code: 1062;"), (query, "Error '...'")):
+        (found,) = look(PRIMARY, "r", replica(BEHIND, applier=OFF, error=said, error_number=1062))
+        assert shown in found.why and "(1062)" in found.why
+        assert "canary" not in str(found.as_result()) and "4711" not in found.why
+
+
 def test_what_a_silent_server_needs_is_what_its_silence_needs() -> None:
     for kind, step in NEXT_STEP.items():
         (found,) = look(PRIMARY, "r", NoAnswer("r", kind, "no"))

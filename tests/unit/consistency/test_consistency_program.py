@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -143,6 +144,20 @@ def test_a_report_that_can_not_be_written_is_no_0(run: Run) -> None:
     assert run(reports.rich()) == program.NO_PASS
     assert "report_unwritable" in run.said[-1][1]
     assert run(HaError("connect_refused", "no")) == program.COULD_NOT_RUN
+
+
+def test_the_metrics_say_what_was_found_though_the_report_can_not_be_written(run: Run) -> None:
+    assert run(reports.passing()) == 0
+    shutil.rmtree(run.path / "reports")
+    (run.path / "reports").write_text("in the way")
+    for answer, ended, found in (
+        (reports.rich(), program.NO_PASS, 'verdict="different"} 1\n'),
+        (HaError("connect_refused", "no"), program.COULD_NOT_RUN, 'code="connect_refused"} 1\n'),
+    ):
+        assert run(answer) == ended
+        assert 'mysql_ha_consistency_passed{cluster="ledger",run="whole"} 0\n' in run.metrics
+        assert found in run.metrics
+        assert run.said[-1][0] == program.ERROR and "report_unwritable" in run.said[-1][1]
 
 
 def test_check_only_looks_at_the_file(run: Run) -> None:

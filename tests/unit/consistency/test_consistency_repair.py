@@ -134,6 +134,30 @@ def test_rows_that_are_missing_or_too_many() -> None:
     ]
 
 
+STAMPED = Layout(
+    (
+        column("id", "bigint"),
+        column("n", "int"),
+        column("made", "timestamp"),
+        column("changed", "timestamp", on_update=True),
+        column("se`en", "datetime", on_update=True),
+    ),
+    (("id",),),
+)
+
+
+def test_what_the_server_would_set_by_itself_stays_as_it_is() -> None:
+    assert statements(value({"n": "2"}), layout=STAMPED) == [
+        "UPDATE `s`.`t``1` SET `n` = 2, `changed` = `changed`, `se``en` = `se``en` WHERE `id` = 1 LIMIT 1"
+    ]
+    assert statements(value({"n": "2", "changed": "2024-02-29 01:02:03"}), layout=STAMPED) == [
+        "UPDATE `s`.`t``1` SET `n` = 2, `changed` = '2024-02-29 01:02:03', `se``en` = `se``en` WHERE `id` = 1 LIMIT 1"
+    ]
+    row = {"id": "7", "n": "1", "made": None, "changed": None, "se`en": None}
+    (inserted,) = statements(Difference({"id": "7"}, findings.MISSING, (), row, None), layout=STAMPED)
+    assert "= `" not in inserted
+
+
 def test_keys_that_differ_in_case_only() -> None:
     missing = Difference({"k": "a"}, findings.MISSING, (), {"k": "a", "n": "1"}, None)
     extra = Difference({"k": "A"}, findings.EXTRA, (), None, {"k": "A", "n": "1"})

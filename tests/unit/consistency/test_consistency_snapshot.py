@@ -363,6 +363,63 @@ def test_a_server_that_comes_back_is_started() -> None:
     pair.as_before()
 
 
+SAID = (
+    "Worker 1 failed executing transaction 'ANONYMOUS' at source log b.1, end_log_pos 9; Could not execute Write_rows"
+    " event on table s.t; Duplicate entry 'alice-canary' for key 't.PRIMARY', Error_code: 1062"
+)
+
+
+def broken(pair: Pair, until: str) -> None:
+    """Its applier stops at the first thing that it is given, until it is told so."""
+
+    def before(sql: str) -> None:
+        if sql.startswith("FLUSH"):
+            pair.world.commit(T, 20_000, "new")
+
+    def on_replica(sql: str) -> None:
+        if sql == until:
+            pair.replica.breaks = ""
+
+    pair.replica.breaks = SAID
+    pair.world.primary.before, pair.replica.before = before, on_replica
+
+
+def told(pair: Pair) -> HaError:
+    with pytest.raises(HaError) as raised, pair.at_one_gtid():
+        pytest.fail("it goes on")
+    assert "canary" not in str(raised.value.as_result())
+    return raised.value
+
+
+def test_what_a_replica_says_that_breaks_has_no_values() -> None:
+    pair = Pair()
+    broken(pair, "START REPLICA SQL_THREAD FOR CHANNEL ''")
+    late = told(pair)
+    assert late.code == "replica_late"
+    assert "error 1062" in late.message and "on table s.t" in late.message
+    pair.as_before()
+    pair = Pair()
+    broken(pair, "")
+    stopped = told(pair)
+    assert stopped.code == "applier_broken" and stopped.next_step
+    assert stopped.message.endswith("(1062)") and "on table s.t" in stopped.message
+    assert stopped.evidence["errno"] == 1062 and "on table s.t" in stopped.evidence["error"]
+
+
+def test_what_a_server_says_that_does_not_start_an_applier_has_no_values() -> None:
+    pair = Pair()
+
+    def before(sql: str) -> None:
+        if sql.startswith("START REPLICA"):
+            evidence = {"member": "r1", "errno": 1290, "applier_error": SAID}
+            raise StatementFailed("sql_error", "r1: no 'canary' (1290)", errno=1290, evidence=evidence)
+
+    pair.replica.before = before
+    left = told(pair)
+    assert left.code == "applier_left_stopped" and "no '...' (1290)" in left.message
+    assert "on table s.t" in left.evidence["applier_error"]
+
+
 def test_mutant_the_connection_is_not_opened_again() -> None:
     pair = Pair()
     first = pair.replica_admin()

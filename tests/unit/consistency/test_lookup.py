@@ -8,7 +8,7 @@ import sqlite3
 from typing import Any, Optional
 
 import pytest
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.layout import Layout
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.layout import Layout, layout_of
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.lookup import (
     LARGEST_BOUND,
     Lookup,
@@ -62,6 +62,17 @@ def test_a_value_that_is_not_of_the_columns_type_is_not_looked_for(data_type: st
     """It would find nothing, on both servers, and nothing equals nothing."""
     with pytest.raises(Unfit):
         term(column("c", data_type), value, "=")
+
+
+def test_a_key_is_named_by_names_that_an_older_and_a_newer_server_know() -> None:
+    """The same statement goes to both, whichever of them said what the table is like."""
+    said = {"name": "k", "data_type": "char", "type": "char(9)", "nullable": "NO", "formula": ""}
+    key = [{"name": "PRIMARY", "part": "k", "prefix": None, "nullable": ""}]
+    for charset, collation in (("utf8", "utf8_general_ci"), ("utf8mb3", "utf8mb3_general_ci")):
+        layout = layout_of([{**said, "charset": charset, "collation": collation}], key)
+        assert layout is not None
+        found = within(layout, Range((b"a",), None))
+        assert found == ("`k` > _utf8mb3 X%s COLLATE utf8mb3_general_ci", ("61",))
 
 
 def test_what_no_predicate_can_name_is_not_compared() -> None:

@@ -48,10 +48,24 @@ def test_an_order_is_of_the_tables_columns() -> None:
 
 def test_groups_are_of_what_is_asked() -> None:
     """A GROUP BY takes the table's names first: rows of the same identity column would be counted as one."""
-    for question in (KEYLESS.buckets("ab", 2), KEYLESS.digests("ab", 7)):
+    for question in (KEYLESS.buckets(["ab"], 2), KEYLESS.digests(["ab"], 7)):
         assert " GROUP BY 1" in sent(question) and "GROUP BY identity" not in sent(question)
-    assert sent(KEYLESS.digests("ab", 7)).endswith("GROUP BY 1 LIMIT 8")
+    assert sent(KEYLESS.digests(["ab"], 7)).endswith("GROUP BY 1 LIMIT 8")
     assert " LEFT(" in sent(KEYLESS.multiset("ab")) and "WHERE" not in sent(KEYLESS.multiset())
+
+
+def test_many_parts_are_asked_for_at_once() -> None:
+    """And by letters more than they have, without another question for each."""
+    said = sent(KEYLESS.buckets(["ab", "cd"], 1))
+    assert ", 2) IN ('ab', 'cd') GROUP BY 1" in said and ", 3) AS bucket" in said
+    assert ", 3) AS bucket" in sent(KEYLESS.buckets([], 3)) and "WHERE" not in sent(KEYLESS.buckets([], 3))
+    whole = ["0" * 64, "f" * 64]
+    assert f", 64) IN ('{whole[0]}', '{whole[1]}') GROUP BY 1 LIMIT 3" in sent(KEYLESS.digests(whole, 2))
+    said = sent(KEYLESS.shown_with(whole, 5))
+    assert " AS identity, LEFT(" in said and " AS v1 FROM `s`.`t` WHERE " in said
+    assert said.endswith(f" IN ('{whole[0]}', '{whole[1]}') LIMIT 5")
+    for question in (KEYLESS.buckets(["ab"], 1), KEYLESS.digests(whole, 2), KEYLESS.shown_with(whole, 5)):
+        assert question[0].count("%s") == len(question[1])
 
 
 def test_a_look_under_a_lock_is_short() -> None:

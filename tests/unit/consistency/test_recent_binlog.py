@@ -15,7 +15,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.memo
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.recent_binlog import RecentByBinlog
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.window import Memory
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.gtid import EMPTY, GtidSet
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.gtid import GtidSet
 from ansible_collections.lossless.mysql_ha.tests.unit.binlog.samples import content
 from ansible_collections.lossless.mysql_ha.tests.unit.binlog.samples import whole as transactions
 from ansible_collections.lossless.mysql_ha.tests.unit.consistency.columns import column
@@ -99,40 +99,75 @@ def test_a_key_of_a_server_in_the_form_of_the_log() -> None:
 
 
 # --- what is remembered ----------------------------------------------------------------------------------------------
+TABLES = {"include": ["s"], "exclude": []}
+A, B, C = "a", "b", "c"
+
+
+def read(*transactions: int) -> GtidSet:
+    return GtidSet.parse(",".join(f"{UUID}:{number}" for number in transactions))
+
+
 def test_windows_and_what_was_read_are_there_in_the_next_run(tmp_path: Path) -> None:
-    first = Remembered(str(tmp_path), "ledger", "question")
-    assert first.read == EMPTY and first.window(T, "r1") is None
+    first = Remembered(str(tmp_path), "ledger", TABLES)
+    assert first.read([A, B]) is None and first.window(T, "r1") is None
     memory = Memory(now=9, high=8, bound=7, floor=6)
     first.keep_window(T, "r1", memory)
-    first.keep_read(GtidSet.parse(f"{UUID}:1-5"))
-    assert Remembered(str(tmp_path), "ledger", "question").read == EMPTY, "only what was saved"
+    first.keep_read([A, B], read(1, 2, 3))
+    assert Remembered(str(tmp_path), "ledger", TABLES).read([A]) is None, "only what was saved"
     first.save()
-    again = Remembered(str(tmp_path), "ledger", "question")
+    again = Remembered(str(tmp_path), "ledger", TABLES)
     assert again.window(T, "r1") == memory and again.window(T, "r2") is None
-    assert str(again.read) == f"{UUID}:1-5"
-    other = Remembered(str(tmp_path), "ledger", "another question")
-    assert other.read == EMPTY, "of other tables or replicas nothing is known"
+    assert again.read([A, B]) == read(1, 2, 3)
+    other = Remembered(str(tmp_path), "ledger", {**TABLES, "exclude": ["s.x"]})
+    assert other.read([A, B]) is None, "of other tables nothing is known"
     assert other.window(T, "r1") == memory
 
 
-@pytest.mark.parametrize("broken", ["", "[]", "{", '{"format": 9}', '{"format": 1, "windows": 3, "read": "x"}'])
+def test_a_server_that_was_away_or_differed_is_not_taken_for_compared(tmp_path: Path) -> None:
+    kept = Remembered(str(tmp_path), "ledger", TABLES)
+    kept.keep_read([A, B, C], read(1))
+    kept.keep_read([A, B], read(1, 2, 3))
+    assert kept.read([A, B, C]) == read(1) and kept.read([A, B]) == read(1, 2, 3)
+    assert kept.read([C, B]) == read(1), "whoever is the primary"
+    assert kept.read([A, "new"]) == read(1, 2, 3) and kept.unknown([A, "new"]) == ["new"]
+    kept.forget_read()
+    assert kept.read([A, B, C]) is None
+
+
+def test_a_run_that_keeps_windows_alone_leaves_what_was_read(tmp_path: Path) -> None:
+    kept = Remembered(str(tmp_path), "ledger", TABLES)
+    kept.keep_read([A, B, C], read(1))
+    kept.save()
+    without = Remembered(str(tmp_path), "ledger", TABLES)
+    without.keep_window(T, "r1", Memory(now=9, high=8, bound=7, floor=6))
+    without.save()
+    assert Remembered(str(tmp_path), "ledger", TABLES).read([A, B, C]) == read(1)
+
+
+def test_names_with_dots_have_windows_of_their_own(tmp_path: Path) -> None:
+    kept = Remembered(str(tmp_path), "ledger", TABLES)
+    kept.keep_window(Named("a.b", "c"), "r1", Memory(now=9, high=8, bound=7, floor=6))
+    assert kept.window(Named("a", "b.c"), "r1") is None
+
+
+@pytest.mark.parametrize("broken", ["", "[]", "{", '{"format": 9}', '{"format": 2, "windows": 3, "read": "x"}'])
 def test_what_can_not_be_read_is_compared_again(broken: str, tmp_path: Path) -> None:
     (tmp_path / "ledger.recent.json").write_text(broken)
-    found = Remembered(str(tmp_path), "ledger", "question")
-    assert found.read == EMPTY and found.window(T, "r1") is None
+    found = Remembered(str(tmp_path), "ledger", TABLES)
+    assert found.read([A]) is None and found.window(T, "r1") is None
 
 
 def test_without_a_directory_nothing_is_kept() -> None:
-    found = Remembered("", "ledger", "question")
-    found.keep_read(GtidSet.parse(f"{UUID}:1"))
+    found = Remembered("", "ledger", TABLES)
+    found.keep_read([A], read(1))
     found.save()
-    assert Remembered("", "ledger", "question").read == EMPTY
+    assert Remembered("", "ledger", TABLES).read([A]) is None
 
 
 def test_a_place_that_can_not_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    found = Remembered(str(tmp_path / "file" / "below"), "ledger", "question")
-    found.keep_read(GtidSet.parse(f"{UUID}:1"))
+    found = Remembered(str(tmp_path / "file" / "below"), "ledger", TABLES)
+    found.keep_read([A], read(1))
     with pytest.raises(HaError) as refused:
         found.save()
     assert refused.value.code == "state_unwritable"

@@ -128,7 +128,7 @@ class Server:
     def _answer(self, sql: Any) -> list[dict[str, Any]]:
         if isinstance(sql, str):
             if "gtid_executed" in sql:
-                return [{"gtids": "a:1"}]
+                return [{"gtids": "00000001-0000-0000-0000-000000000000:1"}]
             if "WAIT_FOR" in sql:
                 if not self.late:
                     for key, row in self.pending.items():

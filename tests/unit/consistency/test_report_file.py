@@ -118,6 +118,66 @@ def test_what_can_not_be_written_is_said_and_leaves_the_old_one(place: Place, mo
         assert Path(place.directory, name).read_text(encoding="utf-8") == text
 
 
+def no_room(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """Nothing below that directory can be written any more."""
+    replace = durable_file.replace
+
+    def full(path: str, text: str, *, mode: int) -> durable_file.DurableFile:
+        if path.startswith(where):
+            raise OSError(28, "No space left on device", path)
+        return replace(path, text, mode=mode)
+
+    monkeypatch.setattr(durable_file, "replace", full)
+
+
+def told(place: Place) -> str:
+    return Path(place.metrics_directory, "mysql_ha_consistency-ledger-whole.prom").read_text()
+
+
+def test_the_metrics_tell_the_verdict_of_a_report_that_can_not_be_written(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report_file.write(reports.passing(), place)
+    assert 'mysql_ha_consistency_passed{cluster="ledger",run="whole"} 1\n' in told(place)
+    no_room(monkeypatch, place.directory)
+    with pytest.raises(HaError) as caught:
+        report_file.write(reports.rich(), place)
+    assert caught.value.code == "report_unwritable"
+    assert 'mysql_ha_consistency_passed{cluster="ledger",run="whole"} 0\n' in told(place)
+    assert 'verdict{cluster="ledger",run="whole",verdict="different"} 1\n' in told(place)
+
+
+def test_metrics_that_can_not_be_replaced_do_not_stay_and_the_report_is_written(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report_file.write(reports.passing(), place)
+    no_room(monkeypatch, place.metrics_directory)
+    for _time in range(2):  # the second time there are none
+        with pytest.raises(HaError) as caught:
+            report_file.write(reports.rich(), place)
+        assert caught.value.code == "report_unwritable" and caught.value.evidence["path"].endswith(".prom")
+        assert os.listdir(place.metrics_directory) == []
+        assert json.loads(Path(place.directory, "ledger-whole.json").read_text())["verdict"] == "different"
+    with pytest.raises(HaError):
+        report_file.write_failure(HaError("connect_refused", "no"), reports.NOW, place)
+
+
+def test_a_memory_that_can_not_be_read_keeps_no_metrics_from_being_replaced(place: Place, tmp_path: Path) -> None:
+    report_file.write(reports.passing(), place)
+    memory = Path(place.directory, "ledger-whole.passed")
+    memory.unlink()
+    memory.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(HaError) as caught:
+        report_file.write_failure(HaError("connect_refused", "no"), reports.NOW + 60, place)
+    assert caught.value.code == "report_unwritable"
+    assert 'code="connect_refused"} 1\n' in told(place) and "last_passed_run" not in told(place)
+    with pytest.raises(HaError):
+        report_file.write(reports.rich(), place)
+    assert 'mysql_ha_consistency_passed{cluster="ledger",run="whole"} 0\n' in told(place)
+    assert "table_passed" in told(place) and "last_passed_run" not in told(place)
+    assert json.loads(Path(place.directory, "ledger-whole.json").read_text())["verdict"] == "different"
+
+
 def test_a_link_in_the_place_of_a_file_leads_nowhere(place: Place, tmp_path: Path) -> None:
     target = tmp_path / "precious"
     target.write_text("1\n")

@@ -16,8 +16,10 @@ import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import findings, recheck, settle, whole
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.lookup import Range, Unfit
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.questions import Key
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.gtid import GtidSet
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.session import StatementFailed
 from ansible_collections.lossless.mysql_ha.tests.unit.consistency.simulated_pair import (
+    HANGS,
     NUMBERED,
     PAIRED,
     STATEMENT,
@@ -497,12 +499,13 @@ def test_the_right_code_passes_what_mutants_fail() -> None:
         (recheck, "CONFIRMED_BY", settle.CONFIRMED_BY, restless(toggling)),  # three are
         (recheck, "CONFIRMED_BY", settle.CONFIRMED_BY, restless(flipping)),
         (recheck, "wait_executed", no_barrier, busy(10.0)),  # nobody waits for the replica
-        (recheck, "executed", always("0"), busy(10.0)),  # it waits for the wrong GTIDs
+        (recheck, "executed", always(""), busy(10.0)),  # it waits for the wrong GTIDs
         (recheck.Recheck, "_while_locked", gtids_before, restless(churning)),  # what is not there counts as locked
     ],
 )
 def test_mutants_that_cry_wolf(target: Any, name: str, value: Any, make: Callable[[int], World]) -> None:
-    with mutant(target, name, value):
+    # Without the look at the end, which makes up for some of them.
+    with mutant(target, name, value), mutant(recheck.Recheck, "_once_more", lambda self, different: different):
         assert findings.DIFFERENT in verdicts(make)
 
 
@@ -547,3 +550,39 @@ def test_a_mutant_that_measures_waiting_makes_small_ranges() -> None:
     for _range in range(9):
         size.took(size.rows, 30.0)
     assert size.rows == 1000
+
+
+# --- a replica that is ahead -----------------------------------------------------------------------------------------
+def hanging(until: float, **more: Any) -> World:
+    """A row that waits on the primary for its acknowledgements, and that the replica has already."""
+    world = World(numbers(10))
+    world.hanging, world.hangs_until = {(77,): "in flight"}, until
+    Replica(world, "r1", numbers(10), **more)
+    return world
+
+
+@pytest.mark.parametrize("planted", [{}, {(3,): "other"}], ids=["nothing else", "and a row that differs"])
+def test_a_commit_that_hangs_on_the_primary_is_no_difference_of_a_replica(planted: dict[Key, Optional[str]]) -> None:
+    said = compare(hanging(float("inf"), planted=planted), catch_up=5.0)["r1"]
+    assert (said.verdict, said.code, said.difference_count) == (findings.UNSTABLE, "replica_ahead", 0)
+    assert "repair nothing" in said.next_step
+
+
+def test_when_it_commits_in_time_the_rest_is_judged() -> None:
+    assert compare(hanging(3.0))["r1"].verdict == findings.PASS
+    said = compare(hanging(3.0, planted={(3,): "other"}))["r1"]
+    assert [each.key["id"] for each in said.differences] == ["3"]
+
+
+def test_what_a_replica_alone_had_from_the_beginning_is_waited_for_by_nobody() -> None:
+    world = hanging(float("inf"))
+    errant = {"r1": GtidSet.parse(HANGS)}
+    said = rechecking(world, world.replicas["r1"], errant=errant)
+    said.add([(77,)])
+    said.flush()
+    assert said.difference_count == 1 and not said.ahead and world.now < 5.0
+
+
+def test_mutant_nobody_asks_what_the_replica_has() -> None:
+    with mock.patch.object(recheck, "is_ahead", lambda *_given: False), pytest.raises(AssertionError):
+        test_a_commit_that_hangs_on_the_primary_is_no_difference_of_a_replica({})

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.server.dialect import (
     Dialect,
+    charset_name,
     probe,
     unsupported,
     version_tuple,
@@ -55,6 +56,24 @@ def test_servers_that_are_not_served_say_why(version: str, comment: str, why: st
     answer = unsupported(version, comment)
     assert answer is not None
     assert why in answer
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("utf8", "utf8mb3"),
+        ("utf8_bin", "utf8mb3_bin"),
+        ("utf8_general_mysql500_ci", "utf8mb3_general_mysql500_ci"),
+        ("utf8mb3", "utf8mb3"),
+        ("utf8mb3_bin", "utf8mb3_bin"),
+        ("utf8mb4", "utf8mb4"),
+        ("utf8mb4_0900_ai_ci", "utf8mb4_0900_ai_ci"),
+        ("latin1", "latin1"),
+        ("", ""),
+    ],
+)
+def test_a_character_set_has_one_name(said: str, name: str) -> None:
+    assert charset_name(said) == name
 
 
 def test_version_numbers_are_numbers() -> None:
