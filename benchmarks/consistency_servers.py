@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.statement_objects import Named
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.statement_names import Named
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import recheck, tables, whole
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.barrier import reading
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.findings import TableResult

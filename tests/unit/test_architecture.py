@@ -65,6 +65,7 @@ PURE = (
     *(f"server/{name}.py" for name in ("state", "dialect", "settings")),
     *(f"topology/{name}.py" for name in ("durability", "testimony", "proof", "diagnose", "render")),
     "binlog/charsets.py",
+    "binlog/statement_names.py",
     "binlog/statement_objects.py",
     "consistency/statement_reach.py",
     "failover/plan.py",

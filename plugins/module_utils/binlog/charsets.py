@@ -51,6 +51,9 @@ _RANGES: tuple[tuple[int, int, str], ...] = (
 _CODECS = {number: codec for first, last, codec in _RANGES for number in range(first, last + 1)}
 
 
+_WIDE = frozenset({_UTF16, _UTF16LE, _UTF32})
+
+
 def codec_of(collation: Optional[int]) -> Optional[str]:
     """What ``decoder`` takes; None for binary strings and for character sets that stay bytes."""
     return None if collation is None else _CODECS.get(collation)
@@ -74,7 +77,9 @@ def _latin1(data: bytes) -> str:
     return codecs.charmap_decode(data, "strict", _LATIN1_MAP)[0]
 
 
-def shown(data: bytes, codec: Optional[str]) -> str:
-    """Text whatever the bytes are, for names."""
-    decoded = decoder(codec or UTF8)(data)
-    return decoded if isinstance(decoded, str) else data.decode(UTF8, "backslashreplace")
+def text(data: bytes, codec: Optional[str]) -> Optional[str]:
+    """A label; None: its bytes are no text of that character set, or it is none of those above."""
+    if data.isascii() and codec not in _WIDE:
+        return data.decode("ascii")
+    decoded = decoder(codec)(data) if codec else data
+    return decoded if isinstance(decoded, str) else None

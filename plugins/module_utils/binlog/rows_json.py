@@ -12,8 +12,9 @@ One object a line, in the order of the log:
 
 Values: null; whole numbers, BIT and YEAR as numbers; FLOAT and DOUBLE as the shortest number that reads back the same;
 DECIMAL, dates and times (TIMESTAMP in UTC) and JSON as text; texts as text; bytes, and texts in a character set that is
-not decoded, as ``{"base64": "..."}``. ENUM and SET are text, or numbers where the log does not tell the members. Rows
-of tables that hold passwords' hashes (``mysql.user`` and its like) have ``"masked": true`` and no images.
+not decoded, as ``{"base64": "..."}``. ENUM and SET are text, or numbers where the log does not tell the members, or in
+such a character set. Rows of tables that hold passwords' hashes (``mysql.user`` and its like) have ``"masked": true``
+and no images.
 """
 
 from __future__ import annotations

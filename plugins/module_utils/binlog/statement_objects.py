@@ -7,35 +7,17 @@ Whoever asks learns when that does not tell; nothing is guessed.
 
 from __future__ import annotations
 
-import re
-from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
+
+from .statement_names import Named, name_at, part_at, tokens_of
 
 
 class Unfit(Exception):
     """What was logged does not say what it concerns, or nothing that can be looked for; why, without values."""
 
 
-_TOKEN = re.compile(
-    r"/\*!\d*|\*/|/\*.*?\*/|(?:--\s|#)[^\n]*|`(?:[^`]|``)*`|'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"|[^\W\d][\w$]*|\d+|\S",
-    re.DOTALL,
-)
-_SKIPPED = ("/*", "*/", "--", "#")
 _KIND_WITHIN = 20
 """Words in which a statement has said what it is about: CREATE ALGORITHM ... DEFINER ... SQL SECURITY ... VIEW."""
-_WORDS_BEFORE_NAME = frozenset({"IF", "NOT", "EXISTS", "TEMPORARY", "ONLINE", "OFFLINE", "IGNORE"})
-
-
-class Named(NamedTuple):
-    """An object that a statement names: ``table`` is empty for a whole schema."""
-
-    schema: str
-    table: str
-
-
-def words_of(text: str) -> list[str]:
-    """Its words, names in backticks, texts and signs, one after the other; without comments, but with what stands in
-    comments that the server executes."""
-    return [token for token in _TOKEN.findall(text) if not token.startswith(_SKIPPED)]
 
 
 def objects_of(statement: Mapping[str, Any]) -> tuple[Named, ...]:
@@ -43,7 +25,7 @@ def objects_of(statement: Mapping[str, Any]) -> tuple[Named, ...]:
 
     :raises Unfit: it concerns something else, or contents that it does not name.
     """
-    tokens = words_of(str(statement["text"]))
+    tokens = list(tokens_of(str(statement["text"])))
     words = [token.upper() for token in tokens]
     verb = str(statement["verb"]) or " ".join(word for word in words[:2] if word.isalpha())
     reader = _Reader(tokens, words, str(statement["schema"]))
@@ -61,37 +43,23 @@ class _Reader:
         self.tokens, self.words, self._schema = tokens, words, schema
 
     def name(self, place: int) -> tuple[Optional[Named], int]:
-        """The name at a place or behind IF EXISTS and the like, and the place behind it."""
-        while place < len(self.words) and self.words[place] in _WORDS_BEFORE_NAME:
+        """The name at a place, in CREATE and DROP behind IF EXISTS and the like, and the place behind it."""
+        while self.words[0] in ("CREATE", "DROP") and self.words[place : place + 1] in (["IF"], ["NOT"], ["EXISTS"]):
             place += 1
-        first, place = self._part(place)
-        if first is None:
-            return None, place
-        if self.words[place : place + 1] == ["."]:
-            second, place = self._part(place + 1)
-            return (Named(first, second) if second is not None else None), place
-        return Named(self._schema, first), place
-
-    def _part(self, place: int) -> tuple[Optional[str], int]:
-        token = self.tokens[place] if place < len(self.tokens) else ""
-        if token[:1] == "`":
-            return token[1:-1].replace("``", "`"), place + 1
-        if re.match(r"[^\W\d]", token):
-            return token, place + 1
-        return None, place
+        return name_at(self.tokens, place, self._schema)
 
     def names(self, place: int, between: Sequence[str]) -> tuple[Named, ...]:
-        """Names separated by one of these words."""
+        """Names separated by one of these words, and nothing behind them."""
         found = []
         while True:
             named, place = self.name(place)
             if named is None:
                 return ()
             found.append(named)
-            if self.words[place : place + 1] and self.words[place] in between:
-                place += 1
-                continue
-            return tuple(found)
+            word = self.words[place] if place < len(self.words) else ""
+            if word not in between:
+                return tuple(found) if word in ("", ";", "RESTRICT", "CASCADE") else ()
+            place += 1
 
 
 def _tables(reader: _Reader, place: int) -> tuple[Named, ...]:
@@ -121,8 +89,10 @@ def _indexed(reader: _Reader, place: int) -> tuple[Named, ...]:
 
 
 def _schema(reader: _Reader, place: int) -> tuple[Named, ...]:
-    named, _behind = reader.name(place)
-    return (Named(named.table, ""),) if named else ()
+    while reader.words[place : place + 1] in (["IF"], ["NOT"], ["EXISTS"]):
+        place += 1
+    schema = part_at(reader.tokens, place)
+    return (Named(schema, ""),) if schema else ()
 
 
 _KINDS: Mapping[str, Callable[[_Reader, int], tuple[Named, ...]]] = {

@@ -109,7 +109,7 @@ class Column:
         value (ENUM, SET), bits (BIT), digits (DECIMAL), digits of the fraction (TIME, DATETIME, TIMESTAMP).
     :param scale: digits after the point of a DECIMAL.
     :param collation: MySQL's number of the collation; None when not told, or not a text.
-    :param members: of an ENUM or SET; None when not told.
+    :param members: of an ENUM or SET; None when not told, or told in a character set that is not decoded.
     :param geometry: MySQL's number of the geometry type (0: any).
     """
 
@@ -265,11 +265,13 @@ def _described(
         values = Cursor(fields.get(kind, b""), _WHAT)
         for number in places:
             count = values.packed()
-            codec = charsets.codec_of(collations.get(number))
-            changes[number]["collation"] = collations.get(number)
-            changes[number]["members"] = tuple(
-                charsets.shown(values.take(values.packed()), codec) for _member in range(_within(count, values.left))
-            )
+            of_labels = collations.get(number)
+            codec = charsets.UTF8 if of_labels is None else charsets.codec_of(of_labels)
+            changes[number]["collation"] = of_labels
+            labels = [values.take(values.packed()) for _member in range(_within(count, values.left))]
+            members = tuple(charsets.text(label, codec) for label in labels)
+            # What would stand for bytes that are not decoded is no label of the table; its number is.
+            changes[number]["members"] = None if None in members else members
     if _Field.GEOMETRY_TYPE in fields:
         values = Cursor(fields[_Field.GEOMETRY_TYPE], _WHAT)
         for number in of(frozenset({ColumnType.GEOMETRY})):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Iterable
 
-from ..binlog.statement_objects import Named
+from ..binlog.statement_names import Named
 
 _PARTITION = re.compile("#p#.*", re.IGNORECASE | re.DOTALL)
 _CODE = re.compile("[0-9a-f]{4}")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from typing import Any, Collection, Mapping, Optional
 
-from ..binlog.statement_objects import Named
+from ..binlog.statement_names import Named
 from ..errors import HaError
 from ..gtid import GtidSet
 from . import state_file

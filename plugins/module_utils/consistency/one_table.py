@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 from typing import Any, Callable, Mapping, Optional, Sequence
 
-from ..binlog.statement_objects import Named
+from ..binlog.statement_names import Named
 from ..errors import HaError
 from ..server.executed import executed, wait_executed
 from ..server.session import Session, StatementFailed

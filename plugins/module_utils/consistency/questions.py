@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from ..binlog.statement_objects import Named
+from ..binlog.statement_names import Named
 from . import canonical
 from .chunks import counted
 from .layout import ColumnFacts, Layout

@@ -14,7 +14,7 @@ from typing import Callable, Collection, Optional, Sequence
 
 from ..binlog.files import BinlogFile, read_index
 from ..binlog.key_rows import KeyValue
-from ..binlog.statement_objects import Named
+from ..binlog.statement_names import Named
 from ..errors import HaError
 from ..gtid import EMPTY, GtidSet
 from ..server.session import Session, StatementFailed

@@ -11,7 +11,7 @@ import time
 from contextlib import closing
 from typing import Any, Callable, Collection, Iterable, Mapping, Optional, Sequence
 
-from ..binlog.statement_objects import Named
+from ..binlog.statement_names import Named
 from ..errors import HaError
 from ..gtid import GtidSet
 from ..server.executed import wait_executed

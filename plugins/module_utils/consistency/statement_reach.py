@@ -12,12 +12,11 @@ everything is reached: never the table that a part of it seems to name.
 
 from __future__ import annotations
 
-import re
-from typing import Iterator, NamedTuple, Optional, Sequence
+from typing import NamedTuple, Sequence
 
 from ..binlog.charsets import UTF8, codec_of
 from ..binlog.events import Query
-from ..binlog.statement_objects import Named
+from ..binlog.statement_names import Named, name_at, part_at, tokens_of
 
 STATEMENT, DDL = "statement", "ddl"
 
@@ -57,20 +56,10 @@ _HEAD = 4096
 _MOST_TEXT = 1 << 20
 """Letters of a definition that is read; a longer one reaches everything."""
 
-_TOKEN = re.compile(
-    r"/\*!(?:\d{5,6})?|\*/|/\*.*?(?:\*/|\Z)|(?:#|--(?=[\0- \x7f]|\Z))[^\n]*"
-    r"|`[^`]*(?:``[^`]*)*(?:`|\Z)|'[^'\\]*(?:(?:\\.|'')[^'\\]*)*(?:'|\Z)|\"[^\"\\]*(?:(?:\\.|\"\")[^\"\\]*)*(?:\"|\Z)"
-    r"|[\w$\x80-\U0010ffff]+|\S",
-    re.ASCII | re.DOTALL,
-)
-"""Comments; what stands in quotes, to the end where that was cut off; words: ASCII letters, digits, ``_``, ``$`` and
-everything beyond ASCII, blanks and signs too; signs."""
-_WORD = re.compile(r"[\w$\x80-\U0010ffff]+", re.ASCII)
-
 
 def reach_of(query: Query) -> Reach:
     """What a QUERY or EXECUTE_LOAD_QUERY event reaches."""
-    head = list(_tokens(query.text[:_HEAD]))
+    head = list(tokens_of(query.text[:_HEAD]))
     first = head[0].upper() if head else ""
     if first in _OF_TRANSACTIONS or first in _HARMLESS:
         return NOTHING
@@ -88,23 +77,6 @@ def _readable(query: Query) -> bool:
     return plain and "\\" not in query.text
 
 
-def _tokens(text: str) -> Iterator[str]:
-    """Words, what stands in quotes, and signs, one after the other; without comments, but with what stands in comments
-    that the server executes."""
-    place, executed = 0, False
-    while True:
-        found = _TOKEN.search(text, place)
-        if found is None:
-            return
-        token, place = found[0], found.end()
-        if token == "*/" and not executed:  # a product, and perhaps the beginning of a comment
-            token, place = "*", place - 1
-        if token.startswith("/*!") or token == "*/":
-            executed = token != "*/"
-        elif not token.startswith(("/*", "--", "#")):
-            yield token
-
-
 def _shown(word: str) -> str:
     return word if word.isalpha() else ""
 
@@ -120,29 +92,9 @@ def _of_write(query: Query, tokens: list[str]) -> Reach:
         place = words.index("TABLE") + 1 if "TABLE" in words else len(words)
     while words[place : place + 1] and words[place] in _AFTER_VERB | {"INTO", "FROM"}:
         place += 1
-    named, _behind = _name(tokens, place, query.schema)
+    named, _behind = name_at(tokens, place, query.schema)
     schemas = (Named(schema, "") for schema in query.databases)
     return Reach(STATEMENT, (*((named,) if named else ()), *schemas), False, verb)
-
-
-def _name(tokens: Sequence[str], place: int, schema: str) -> tuple[Optional[Named], int]:
-    """The table that is named at a place, and the place behind its name; none where that is not understood."""
-    first = _part(tokens, place)
-    if tokens[place + 1 : place + 2] == ["."]:
-        second = _part(tokens, place + 2)
-        return (Named(first, second) if first and second else None), place + 3
-    # Digits alone are a name behind a point only.
-    if not first or not schema or tokens[place].isdecimal():
-        return None, place
-    return Named(schema, first), place + 1
-
-
-def _part(tokens: Sequence[str], place: int) -> str:
-    """A word, or a name in backticks; empty for anything else. What stands in double quotes may be a text."""
-    token = tokens[place] if place < len(tokens) else ""
-    if token[:1] == "`":
-        return token[1:-1].replace("``", "`") if token[-1:] == "`" else ""
-    return token if _WORD.fullmatch(token) else ""
 
 
 def _of_definition(query: Query, head: list[str]) -> Reach:
@@ -153,7 +105,7 @@ def _of_definition(query: Query, head: list[str]) -> Reach:
         return NOTHING
     if len(query.text) > _MOST_TEXT or not _readable(query):
         return Reach(DDL, (), True, verb)
-    definition = _Definition(list(_tokens(query.text)), query.schema)
+    definition = _Definition(list(tokens_of(query.text)), query.schema)
     if first == "TRUNCATE":
         named = definition.truncated()
         return Reach(DDL, named, not named, "TRUNCATE")
@@ -190,7 +142,7 @@ class _Definition:
         while first in ("CREATE", "DROP") and self._words[place : place + 1] in (["IF"], ["NOT"], ["EXISTS"]):
             place += 1
         if kind in _SCHEMAS:
-            schema = _part(self._tokens, place)
+            schema = part_at(self._tokens, place)
             return (Named(schema, ""),) if schema else ()
         if first == "DROP" and kind in _TABLES:
             return self._list(place, (",",))
@@ -200,14 +152,14 @@ class _Definition:
             return self._altered(place)
         if kind == "INDEX":
             place = self._words.index("ON", place) + 1 if "ON" in self._words[place:] else len(self._words)
-        named, _behind = _name(self._tokens, place, self._schema)
+        named, _behind = name_at(self._tokens, place, self._schema)
         return (named,) if named else ()
 
     def _list(self, place: int, between: Sequence[str]) -> tuple[Named, ...]:
         """Names with one of these words between them, and nothing behind them."""
         found = []
         while True:
-            named, place = _name(self._tokens, place, self._schema)
+            named, place = name_at(self._tokens, place, self._schema)
             if named is None:
                 return ()
             found.append(named)
@@ -220,12 +172,12 @@ class _Definition:
         """The table itself, what it is called afterwards, and whose rows a partition gets."""
         words = self._words
         places = [place]
-        _named, behind = _name(self._tokens, place, self._schema)
+        _named, behind = name_at(self._tokens, place, self._schema)
         for at in range(behind, len(words)):
             following = words[at + 1 : at + 2]
             if words[at] == "RENAME" and following not in (["COLUMN"], ["INDEX"], ["KEY"]):
                 places.append(at + (2 if following in (["TO"], ["AS"], ["="]) else 1))
             elif words[at] == "WITH" and following == ["TABLE"]:
                 places.append(at + 2)
-        found = [named for named, _behind in (_name(self._tokens, each, self._schema) for each in places) if named]
+        found = [named for named, _behind in (name_at(self._tokens, each, self._schema) for each in places) if named]
         return tuple(found) if len(found) == len(places) else ()

@@ -7,7 +7,7 @@ import dataclasses
 import fnmatch
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
-from ..binlog.statement_objects import Named
+from ..binlog.statement_names import Named
 from ..server.session import Session
 from .layout import COLUMNS, UNIQUE_KEYS, Layout, layout_of
 

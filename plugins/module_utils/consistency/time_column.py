@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Mapping, NamedTuple, Sequence, Union
 
-from ..binlog.statement_objects import Named
+from ..binlog.statement_names import Named
 from ..server.session import identifier
 from .layout import ColumnFacts, Layout
 from .window import SECOND

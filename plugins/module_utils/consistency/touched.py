@@ -26,7 +26,7 @@ from ..binlog import events
 from ..binlog.events import CONTROL_KINDS, GTID_KINDS, Flag, FormatDescription, Gtid, Kind
 from ..binlog.files import BinlogFile, Ending, membership
 from ..binlog.key_rows import KeyNotLogged, KeyPlan, KeyValue, rows_header
-from ..binlog.statement_objects import Named
+from ..binlog.statement_names import Named
 from ..binlog.sweep import Sweep, Swept
 from ..binlog.tables import Column, decode_table
 from ..errors import HaError

@@ -22,7 +22,8 @@ from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 from ..binlog import archive, statement_objects
 from ..binlog.rows_json import ROW
-from ..binlog.statement_objects import Named, objects_of
+from ..binlog.statement_names import Named
+from ..binlog.statement_objects import objects_of
 from ..consistency.barrier import reading
 from ..consistency.layout import COLUMNS, UNIQUE_KEYS, Layout, layout_difference, layout_of
 from ..consistency.lookup import Lookup, Unfit, fits

@@ -369,7 +369,7 @@ CP1251 = 51
 
 
 @pytest.mark.parametrize("collation", [CP1251, 255])
-def test_members_are_numbers_in_a_key_and_names_in_a_row(collation: int) -> None:
+def test_members_are_numbers_in_a_key_and_names_in_a_row_where_they_are_decoded(collation: int) -> None:
     """A name of a character set that is not decoded would find no row, and no row on both servers is the same."""
     labels = ["да".encode("cp1251" if collation == CP1251 else "utf-8"), b"no", b""]
     members = smith.packed(3) + b"".join(smith.packed(len(label)) + label for label in labels)
@@ -385,8 +385,8 @@ def test_members_are_numbers_in_a_key_and_names_in_a_row(collation: int) -> None
     decoder = Decoder()
     list(decoder.feed(Kind.TABLE_MAP, table_map, smith.FORM))
     second = [each for each in decoder.feed(Kind.WRITE_ROWS, body, smith.FORM) if isinstance(each, Change)][1]
-    name = "да" if collation == 255 else "\\xe4\\xe0"
-    assert second.after == {"e": "no", "s": f"{name},no", "v": 9}
+    known = collation == 255
+    assert second.after == {"e": "no" if known else 2, "s": "да,no" if known else 3, "v": 9}
 
 
 def test_a_plan_says_what_its_keys_mean() -> None:

@@ -64,3 +64,27 @@ def test_the_reason_shows_no_value() -> None:
 def test_the_reason_shows_no_literal_either() -> None:
     with pytest.raises(Unfit, match=r"^what SET did is not compared$"):
         objects_of(logged("/* c */ SET 'canary' = 1", ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        # Names are read as MySQL reads them, and what looks like a key word may be one.
+        ("ALTER TABLE shop.2024_orders ADD x INT", [("shop", "2024_orders")]),
+        ("ALTER TABLE online ADD x INT", [("s", "online")]),
+        ("RENAME TABLE online TO u", [("s", "online"), ("s", "u")]),
+        ("DROP TABLE t€", [("s", "t€")]),
+        ("RENAME TABLE a TO b --\n, c TO d", [("s", "a"), ("s", "b"), ("s", "c"), ("s", "d")]),
+        ("CREATE DATABASE IF NOT EXISTS 2024_x", [("2024_x", "")]),
+    ],
+)
+def test_a_name_is_never_another_one(text: str, found: list[tuple[str, str]]) -> None:
+    assert [tuple(each) for each in objects_of({"text": text, "verb": "", "schema": "s"})] == found
+
+
+@pytest.mark.parametrize(
+    "text", ['ALTER TABLE "t" ADD x INT', "DROP TABLE a, shop.", "DROP TABLE a b", "DROP TABLE 2024"]
+)
+def test_a_name_that_is_not_understood_is_none(text: str) -> None:
+    with pytest.raises(Unfit):
+        objects_of({"text": text, "verb": "", "schema": "s"})

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.statement_objects import Named
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.statement_names import Named
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.innodb_names import meant
 
 ODD = Named("odd $\u00e9", "t \u017e#1-x \u6f22")

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.statement_objects import Named
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.statement_names import Named
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.barrier import prepare, reading
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.canonical import LARGEST_TEXT
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.layout import Layout

@@ -9,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.statement_objects import Named
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.statement_names import Named
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import findings, recent, recheck, whole
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.memory import Remembered
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.recent_binlog import RecentByBinlog

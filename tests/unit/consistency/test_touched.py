@@ -15,7 +15,7 @@ from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog import ch
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.events import Kind
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.files import BinlogFile
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.rows import Change
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.statement_objects import Named
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.binlog.statement_names import Named
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import (
     canonical,
     key_set,
