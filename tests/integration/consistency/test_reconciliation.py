@@ -503,3 +503,99 @@ def test_transactions_of_its_own(pair: Reconciled) -> None:
     refused = pair.compare(modes=["snapshot"], admin_user=scratch.ADMIN, admin_password=scratch.ADMIN_PASSWORD)
     assert set(verdicts(refused).values()) == {("different", "errant_transactions")}
     assert pair.replica.replica()["Replica_SQL_Running"] == "Yes"
+
+
+# --- what only real servers can show ---------------------------------------------------------------------------------
+def test_a_commit_that_waits_for_acknowledgements_is_no_difference_of_the_replica(pair: Reconciled) -> None:
+    """With AFTER_SYNC a replica shows a row before the primary does, for as long as acknowledgements are missing."""
+    primary, replica = pair.primary, pair.replica
+    replica.sql("SET GLOBAL rpl_semi_sync_replica_enabled = ON", "STOP REPLICA IO_THREAD", "START REPLICA IO_THREAD")
+    primary.sql(
+        "SET GLOBAL rpl_semi_sync_source_wait_for_replica_count = 2", "SET GLOBAL rpl_semi_sync_source_enabled = ON"
+    )
+    eventually(lambda: primary.status("Rpl_semi_sync_source_clients") == "1", what="the replica acknowledges")
+    waiting = threading.Thread(target=primary.sql, args=("INSERT INTO run.account VALUES (9001, 1)",))
+    waiting.start()
+    try:
+        there = "(SELECT COUNT(*) FROM run.account WHERE id = 9001)"
+        eventually(lambda: replica.value(there) == 1, what="the replica has the row")
+        assert primary.value(there) == 0
+        result = pair.compare(modes=["whole", "business"], assertions=ASSERTIONS[:1])
+        assert verdicts(result)["account"] == ("unstable", "replica_ahead"), result
+        assert [each["verdict"] for each in result["assertions"]] == ["unstable"]
+        assert not result["repair"]
+    finally:
+        primary.sql("SET GLOBAL rpl_semi_sync_source_enabled = OFF")
+        waiting.join(30)
+        primary.sql("SET GLOBAL rpl_semi_sync_source_wait_for_replica_count = 1")
+        replica.sql(
+            "SET GLOBAL rpl_semi_sync_replica_enabled = OFF", "STOP REPLICA IO_THREAD", "START REPLICA IO_THREAD"
+        )
+    pair.caught_up()
+    assert verdicts(pair.compare())["account"] == ("pass", "")
+    primary.sql("DELETE FROM run.account WHERE id = 9001")
+    pair.caught_up()
+
+
+def test_keys_that_the_server_made_and_hides_are_compared(pair: Reconciled) -> None:
+    hides = "SET GLOBAL show_gipk_in_create_table_and_information_schema = %s"
+    pair.primary.sql(
+        "SET SESSION sql_generate_invisible_primary_key = ON", "CREATE TABLE run.hidden (c INT)",
+        "INSERT INTO run.hidden VALUES (7), (8)",
+    )  # fmt: skip
+    pair.caught_up()
+    try:
+        for server in (pair.primary, pair.replica):
+            server.sql(hides % "OFF")
+        assert verdicts(pair.compare(include=["run.hidden"])) == {"hidden": ("pass", "")}
+        pair.behind_its_back(
+            "DELETE FROM run.hidden WHERE c = 7", "INSERT INTO run.hidden (my_row_id, c) VALUES (99, 7)"
+        )
+        found = pair.compare(include=["run.hidden"])
+        assert verdicts(found) == {"hidden": ("different", "rows_differ")}
+        keys = {each["key"]["my_row_id"] for table in found["tables"] for each in table["differences"]}
+        assert keys == {"1", "99"}
+    finally:
+        for server in (pair.primary, pair.replica):
+            server.sql(hides % "ON")
+        pair.primary.sql("DROP TABLE run.hidden")
+        pair.caught_up()
+
+
+def test_an_account_that_sees_a_part_is_no_pass(pair: Reconciled) -> None:
+    who = "`lossless_reconcile`@`%`"
+    # What it needs to look at the servers themselves, and SHOW VIEW and the others, stay.
+    parts = ("run", "lossless_ha", "performance_schema")
+    pair.primary.sql(f"REVOKE SELECT ON *.* FROM {who}", *(f"GRANT SELECT ON {part}.* TO {who}" for part in parts))
+    pair.caught_up()
+    try:
+        assert pair.compare(include=["run"])["verdict"] == "pass", "all that was asked for"
+        result = pair.compare(include=[])
+        assert result["verdict"] == "error" and {each["code"] for each in result["servers"]} == {"account_sees_part"}
+        assert set(verdicts(result)) >= set(PASSED), "what it sees is compared"
+    finally:
+        pair.primary.sql(f"GRANT SELECT ON *.* TO {who}", *(f"REVOKE SELECT ON {part}.* FROM {who}" for part in parts))
+        pair.caught_up()
+    pair.primary.sql("CREATE DATABASE hr", "CREATE TABLE hr.people (id INT PRIMARY KEY)")
+    for server in (pair.primary, pair.replica):
+        server.sql("SET GLOBAL partial_revokes = ON")
+    pair.primary.sql(f"REVOKE SELECT ON hr.* FROM {who}")
+    pair.caught_up()
+    try:
+        result = pair.compare(include=[])
+        assert {each["code"] for each in result["servers"]} == {"account_sees_part"} and "hr" in str(result["servers"])
+    finally:
+        pair.primary.sql(f"GRANT SELECT ON hr.* TO {who}", "DROP DATABASE hr")
+        pair.caught_up()
+        for server in (pair.primary, pair.replica):
+            server.sql("SET GLOBAL partial_revokes = OFF")
+
+
+def test_a_primary_that_logs_statements_makes_no_proof(pair: Reconciled) -> None:
+    pair.primary.sql("SET GLOBAL binlog_format = MIXED")
+    try:
+        result = pair.compare()
+        assert result["verdict"] == "error" and {each["code"] for each in result["servers"]} == {"not_row_format"}
+    finally:
+        pair.primary.sql("SET GLOBAL binlog_format = ROW")
+    assert pair.compare()["verdict"] == "pass"
