@@ -491,20 +491,6 @@ def test_where_a_statement_runs_for_long_no_lock_is_asked_for_and_everybody_writ
     assert pair.replica.replica()["Replica_SQL_Running"] == "Yes"
 
 
-# At the end, for what the replica has of its own does not go away.
-def test_transactions_of_its_own(pair: Reconciled) -> None:
-    pair.replica.sql("CREATE DATABASE its_own")
-    result = pair.compare()
-    assert (result["verdict"], [each["code"] for each in result["servers"]]) == ("different", ["errant_transactions"])
-    assert verdicts(result) == PASSED
-    failed = pair.refused()
-    assert failed["code"] == "not_the_same"
-    assert pair.replica.uuid() in failed["msg"]
-    refused = pair.compare(modes=["snapshot"], admin_user=scratch.ADMIN, admin_password=scratch.ADMIN_PASSWORD)
-    assert set(verdicts(refused).values()) == {("different", "errant_transactions")}
-    assert pair.replica.replica()["Replica_SQL_Running"] == "Yes"
-
-
 # --- what only real servers can show ---------------------------------------------------------------------------------
 def test_a_commit_that_waits_for_acknowledgements_is_no_difference_of_the_replica(pair: Reconciled) -> None:
     """With AFTER_SYNC a replica shows a row before the primary does, for as long as acknowledgements are missing."""
@@ -599,3 +585,17 @@ def test_a_primary_that_logs_statements_makes_no_proof(pair: Reconciled) -> None
     finally:
         pair.primary.sql("SET GLOBAL binlog_format = ROW")
     assert pair.compare()["verdict"] == "pass"
+
+
+# At the end, for what the replica has of its own does not go away.
+def test_transactions_of_its_own(pair: Reconciled) -> None:
+    pair.replica.sql("CREATE DATABASE its_own")
+    result = pair.compare()
+    assert (result["verdict"], [each["code"] for each in result["servers"]]) == ("different", ["errant_transactions"])
+    assert verdicts(result) == PASSED
+    failed = pair.refused()
+    assert failed["code"] == "not_the_same"
+    assert pair.replica.uuid() in failed["msg"]
+    refused = pair.compare(modes=["snapshot"], admin_user=scratch.ADMIN, admin_password=scratch.ADMIN_PASSWORD)
+    assert set(verdicts(refused).values()) == {("different", "errant_transactions")}
+    assert pair.replica.replica()["Replica_SQL_Running"] == "Yes"
