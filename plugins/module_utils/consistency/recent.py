@@ -219,10 +219,13 @@ class Recent:
 
         :param same: the servers on which all was the same, the primary with them; empty: on none.
         """
-        if self._reset and same:
+        if not self._state.executed or not same:
+            return
+        if self._reset:
+            if {*same} != {*self._servers}:
+                return  # everything is looked at as a whole until all of them are the same
             self.remembered.forget_read()
-        if self._state.executed and same:
-            self.remembered.keep_read(same, GtidSet.parse(self._state.executed))
+        self.remembered.keep_read(same, GtidSet.parse(self._state.executed))
 
     def close(self) -> None:
         """:raises HaError: ``state_unwritable``."""
