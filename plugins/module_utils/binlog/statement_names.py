@@ -62,3 +62,18 @@ def part_at(tokens: Sequence[str], place: int) -> str:
     if token[:1] == "`":
         return token[1:-1].replace("``", "`") if token[-1:] == "`" else ""
     return token if _WORD.fullmatch(token) else ""
+
+
+def names_at(tokens: Sequence[str], place: int, schema: str, between: Sequence[str]) -> tuple[Named, ...]:
+    """The tables named from a place on with one of these words between them, and nothing behind them; none where that
+    is not understood to its end."""
+    found = []
+    while True:
+        named, place = name_at(tokens, place, schema)
+        if named is None:
+            return ()
+        found.append(named)
+        word = tokens[place].upper() if place < len(tokens) else ""
+        if word not in between:
+            return tuple(found) if word in ("", ";", "RESTRICT", "CASCADE") else ()
+        place += 1

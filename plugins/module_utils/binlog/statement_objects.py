@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Mapping, Optional, Sequence
 
-from .statement_names import Named, name_at, part_at, tokens_of
+from .statement_names import Named, name_at, names_at, part_at, tokens_of
 
 
 class Unfit(Exception):
@@ -42,24 +42,19 @@ class _Reader:
     def __init__(self, tokens: Sequence[str], words: Sequence[str], schema: str) -> None:
         self.tokens, self.words, self._schema = tokens, words, schema
 
-    def name(self, place: int) -> tuple[Optional[Named], int]:
-        """The name at a place, in CREATE and DROP behind IF EXISTS and the like, and the place behind it."""
+    def behind_condition(self, place: int) -> int:
+        """Of CREATE and DROP, the place behind IF NOT EXISTS."""
         while self.words[0] in ("CREATE", "DROP") and self.words[place : place + 1] in (["IF"], ["NOT"], ["EXISTS"]):
             place += 1
-        return name_at(self.tokens, place, self._schema)
+        return place
+
+    def name(self, place: int) -> tuple[Optional[Named], int]:
+        """The name at a place, and the place behind it."""
+        return name_at(self.tokens, self.behind_condition(place), self._schema)
 
     def names(self, place: int, between: Sequence[str]) -> tuple[Named, ...]:
         """Names separated by one of these words, and nothing behind them."""
-        found = []
-        while True:
-            named, place = self.name(place)
-            if named is None:
-                return ()
-            found.append(named)
-            word = self.words[place] if place < len(self.words) else ""
-            if word not in between:
-                return tuple(found) if word in ("", ";", "RESTRICT", "CASCADE") else ()
-            place += 1
+        return names_at(self.tokens, self.behind_condition(place), self._schema, between)
 
 
 def _tables(reader: _Reader, place: int) -> tuple[Named, ...]:
@@ -89,9 +84,7 @@ def _indexed(reader: _Reader, place: int) -> tuple[Named, ...]:
 
 
 def _schema(reader: _Reader, place: int) -> tuple[Named, ...]:
-    while reader.words[place : place + 1] in (["IF"], ["NOT"], ["EXISTS"]):
-        place += 1
-    schema = part_at(reader.tokens, place)
+    schema = part_at(reader.tokens, reader.behind_condition(place))
     return (Named(schema, ""),) if schema else ()
 
 

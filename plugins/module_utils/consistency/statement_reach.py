@@ -16,7 +16,7 @@ from typing import NamedTuple, Sequence
 
 from ..binlog.charsets import UTF8, codec_of
 from ..binlog.events import Query
-from ..binlog.statement_names import Named, name_at, part_at, tokens_of
+from ..binlog.statement_names import Named, name_at, names_at, part_at, tokens_of
 
 STATEMENT, DDL = "statement", "ddl"
 
@@ -156,17 +156,7 @@ class _Definition:
         return (named,) if named else ()
 
     def _list(self, place: int, between: Sequence[str]) -> tuple[Named, ...]:
-        """Names with one of these words between them, and nothing behind them."""
-        found = []
-        while True:
-            named, place = name_at(self._tokens, place, self._schema)
-            if named is None:
-                return ()
-            found.append(named)
-            word = self._words[place] if place < len(self._words) else ""
-            if word not in between:
-                return tuple(found) if word in ("", ";", "RESTRICT", "CASCADE") else ()
-            place += 1
+        return names_at(self._tokens, place, self._schema, between)
 
     def _altered(self, place: int) -> tuple[Named, ...]:
         """The table itself, what it is called afterwards, and whose rows a partition gets."""
