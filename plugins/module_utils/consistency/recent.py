@@ -17,6 +17,7 @@ from ..binlog.key_rows import KeyValue
 from ..binlog.statement_names import Named
 from ..errors import HaError
 from ..gtid import EMPTY, GtidSet
+from ..server.executed import executed
 from ..server.session import Session, StatementFailed
 from . import touched
 from .activity import activity
@@ -92,7 +93,7 @@ class Recent:
         self._state = state
         self._clock = clock
         self._reset = False
-        self._executed_now: Optional[GtidSet] = None
+        self._executed: Optional[GtidSet] = None
         self.scan_seconds = 0.0
         self._writers_seconds = 0.0
 
@@ -129,31 +130,30 @@ class Recent:
             self.scan_seconds = self._clock() - began
         return self._touched
 
-    def begin(self) -> None:
-        """Before the tables are listed: a table that comes in later is of a later run, with all that touched it.
+    def begin(self) -> GtidSet:
+        """The transactions that this run is about. Called before the tables are listed: one that comes in later is of a
+        later run, with all that touched it. A later part of a run is about those of the first, whose results it keeps.
 
         :raises HaError: the primary does not answer.
         """
-        if not self._state.executed:
-            row = self._primary().one("SELECT @@GLOBAL.gtid_executed AS gtids", within=self._statement)
-            self._executed_now = GtidSet.parse(str(row["gtids"]))
+        if self._executed is None:
+            told = self._state.executed or executed(self._primary(), within=self._statement)
+            self._executed = GtidSet.parse(told)
+        return self._executed
 
     def _scan(self) -> Touched:
-        if self._executed_now is None and not self._state.executed:
-            self.begin()
-        # A later part of a run is about the same transactions as the first one, whose results it keeps.
-        executed = GtidSet.parse(self._state.executed) if self._state.executed else self._executed_now or EMPTY
+        wanted = self.begin()
         known = self.remembered.read(self._servers)
-        self._reset = known is not None and not known <= executed
+        self._reset = known is not None and not known <= wanted
         paths = self._newest()
         start = before(paths[0])
         if known is not None:
             start = start & known if self.remembered.unknown(self._servers) else known
         # Copies of the files may be a little behind, and what they lack is for the next run.
-        lately = executed - before(paths[-1])
+        lately = wanted - before(paths[-1])
         found = touched.scan(
             paths,
-            executed - start,
+            wanted - start,
             directory=self.wish.directory or tempfile.gettempdir(),
             always_whole=self._cascades(),
             lately=lately,
@@ -163,7 +163,7 @@ class Recent:
         except HaError:
             found.close()
             raise
-        self._state.executed = str(executed - (found.missing & lately))
+        self._state.executed = str(wanted - (found.missing & lately))
         return found
 
     def _refuse_old(self, paths: Sequence[str], missing: GtidSet) -> None:

@@ -17,7 +17,8 @@ once more.
 
 A row that changes faster than that is looked at under a short shared lock, which the primary's writers wait for: nobody
 can change it meanwhile, so once the replica has executed everything of before the lock it has to be equal. What is not
-there cannot be locked (a lock of the gap would stop inserts of other rows): of such a key only "the same" counts.
+there cannot be locked (a lock of the gap would stop inserts of other rows): of such a key only "the same" counts. Nor
+can the replica be ahead in a row that is locked on a primary: a commit that waits there holds the row, so we wait.
 """
 
 from __future__ import annotations

@@ -124,6 +124,7 @@ class Node:
         self.breaks = ""
         """What the applier says, which stops at once whenever it is started; empty: it goes on."""
         self.errant = ""
+        self.started = 0.0
         self.grants = ["GRANT SELECT, PROCESS ON *.* TO `reader`@`%`"]
         self.filtered = False
         self.down = False
@@ -183,6 +184,8 @@ class Node:
             receiver=Receiver(ON, source_uuid=self.world.primary.uuid) if replica else None,
             applier=Applier(self.applier, filtered=self.filtered) if replica else None,
             settings=self.world.settings,
+            clock=self.started + 60,
+            uptime=60,
         )
 
 

@@ -891,3 +891,31 @@ def test_a_definition_that_is_on_its_way_is_no_other_table_of_a_snapshot() -> No
     made.primary.before, made.nodes["r1"].before = alter, arrives
     found = verdicts(made.run(modes=("snapshot",)))
     assert found["a", "r1"] == ("unstable", "definition_changed")
+
+
+def test_a_replica_that_was_rebuilt_is_compared_again_when_a_run_goes_on(tmp_path: Path) -> None:
+    """What was found of it is told again after a mere interruption, and is of other data once it was started anew."""
+    made = World({"a": keyed(1, 2), "big": keyed(*range(1, 6))})
+    made.held("r1", "a").rows[20_000] = "other"
+
+    def cut_off(sql: str) -> None:
+        if sql == "aggregate" and len(made.primary.log) > 60:
+            made.killed = True
+            raise Killed
+
+    made.primary.before = cut_off
+    with pytest.raises(Killed):
+        made.run(state_directory=str(tmp_path))
+    made.primary.before = lambda sql: None
+    made.held("r1", "a").rows[20_000] = made.held("p", "a").rows[20_000]
+    kept = next(tmp_path.glob("*.run.json")).read_text()
+    assert verdicts(made.run(state_directory=str(tmp_path)))["a", "r1"][0] == "different", "of the run before"
+    (tmp_path / "simulated.run.json").write_text(kept)
+    made.nodes["r1"].started = 500.0
+    assert set(verdicts(made.run(state_directory=str(tmp_path))).values()) == {("pass", "")}
+
+
+def test_mutant_a_rebuilt_replica_keeps_its_results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(run, "of_these_servers", lambda state, *_given: state)
+    with pytest.raises(AssertionError):
+        test_a_replica_that_was_rebuilt_is_compared_again_when_a_run_goes_on(tmp_path)

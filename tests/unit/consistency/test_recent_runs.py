@@ -11,7 +11,7 @@ from typing import Any, Optional
 from unittest import mock
 
 import pytest
-from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import recent, run
+from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency import chunks, recent, run
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.consistency.recent import Wish
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.errors import HaError
 from ansible_collections.lossless.mysql_ha.plugins.module_utils.gtid import EMPTY, GtidSet
@@ -57,11 +57,15 @@ class Log:
         found.reasons = lambda *_named: ("missing_transactions",) if found.missing - lately else ()
         return found
 
+    @staticmethod
+    def last_writer(*_given: Any) -> dict[Any, str]:
+        return {}
+
     @contextmanager
     def standing_in(self) -> Iterator[None]:
         with (
             mock.patch.object(recent.touched, "scan", self.scan),
-            mock.patch.object(recent.touched, "last_writer", lambda *_given: {}),
+            mock.patch.object(recent.touched, "last_writer", self.last_writer),
             mock.patch.object(recent, "read_index", lambda path: ["binlog.1"]),
             mock.patch.object(recent, "before", lambda path: EMPTY),
             mock.patch.object(recent, "_written", lambda path: self.written),
@@ -289,10 +293,10 @@ def test_mutant_everything_is_remembered(tmp_path: Path) -> None:
 
 
 def test_mutant_every_part_is_about_what_there_is_by_then(tmp_path: Path) -> None:
-    def forgetful(self: Any) -> None:
+    def forgetful(self: Any) -> GtidSet:
         self._state.executed = ""
-        begin(self)
-        self._state.executed = str(self._executed_now)
+        self._state.executed = str(begin(self))
+        return GtidSet.parse(self._state.executed)
 
     begin = recent.Recent.begin
     with mock.patch.object(recent.Recent, "begin", forgetful), pytest.raises(AssertionError):
@@ -315,3 +319,43 @@ def test_the_error_of_a_server_is_asked_for_again(tmp_path: Path) -> None:
             made.run(modes=(BINLOG,), recent=Wish(binlog_index="index"), state_directory=os.fspath(tmp_path))
         )
     assert {verdict for verdict, _code in found.values()} == {"error", "pass"}
+
+
+def test_a_table_that_is_looked_at_as_a_whole_goes_on_where_a_part_ended(tmp_path: Path) -> None:
+    made, log = world(wrong="")
+    named = Named("s", "b")
+    for node in made.nodes.values():
+        node.tables[named].rows.update({number: f"v{number}" for number in range(3, 9)})
+    scan = log.scan
+
+    def handed_over(*given: Any, **more: Any) -> Any:
+        found = scan(*given, **more)
+        found.reasons = lambda *asked: ("ddl",) if asked == named else ()
+        return found
+
+    log.scan = handed_over  # type: ignore[method-assign]
+    places, state = [], None
+    with mock.patch.object(chunks, "_FIRST", 1), mock.patch.object(chunks, "LEAST", 1):
+        for _part in range(50):
+            report = go(made, log, tmp_path, part=0.001, state=state)
+            state = report["under_way"]
+            if not state:
+                break
+            places.append(state["place"]["after"] if state["place"] else None)
+    assert report["verdict"] == "pass" and len({str(each) for each in places}) > 3, places
+
+
+def test_who_wrote_last_is_searched_for_no_longer_than_that(tmp_path: Path) -> None:
+    made, log = world()
+    for name in "ac":
+        made.held("r1", name).rows[2] = "LOST"
+    searched: list[Any] = []
+
+    def last_writer(*given: Any) -> dict[Any, str]:
+        searched.append(given)
+        made.now += recent._WRITERS_WITHIN + 1
+        return {}
+
+    with mock.patch.object(Log, "last_writer", staticmethod(last_writer)):
+        assert go(made, log, tmp_path)["verdict"] == "different"
+    assert len(searched) == 1
